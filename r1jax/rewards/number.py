@@ -1,0 +1,119 @@
+"""Exact number answers: one integer, decimal or fraction, compared as Fractions.
+
+For problems whose answer is a single rational number (arithmetic, GSM8K, most of AIME). Roots,
+intervals, sets and symbols are not numbers here: such a gold is unscorable, never right or wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+MAX_CHARACTERS = 128
+_BOX = "\\boxed{"
+_INTEGER = r"(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)"
+_NUMBER = re.compile(
+    rf"(?P<sign>[+-]?)\s*(?P<currency>\$?)\s*(?:"
+    rf"\\[dt]?frac\{{\s*(?P<top>{_INTEGER})\s*\}}\{{\s*(?P<bottom>{_INTEGER})\s*\}}"
+    rf"|\\[dt]?frac(?P<digit_top>[0-9])(?P<digit_bottom>[0-9])"
+    rf"|(?P<numerator>{_INTEGER})\s*/\s*(?P<denominator>{_INTEGER})"
+    rf"|(?P<whole>{_INTEGER})(?P<decimals>\.[0-9]*)?"
+    rf"|(?P<only_decimals>\.[0-9]+)"
+    rf")\s*(?P<percent>%?)\.?"
+)
+
+
+def grade(answer: str, gold: str) -> bool | None:
+    """Whether both texts are the same number; None where the gold is no number.
+
+    Exact: 0.5 is 1/2 and 18.00 is 18, but 0.33 is not 1/3. A percent sign is a unit, dropped on
+    both sides: 50% is 50 and never 0.5, because the questions ask for the percentage.
+    """
+    expected = parse(gold)
+    if expected is None:
+        return None
+    return parse(answer) == expected
+
+
+def parse(text: str) -> Fraction | None:
+    """The number that the whole text is, or None.
+
+    Accepts a sign (also −), thousands separators in groups of three, `a/b`, `\\frac{a}{b}`, one
+    currency sign in front or one percent sign behind (not both), a full stop, and any of it inside
+    `$...$`, `\\(...\\)` or `\\boxed{...}`. Nothing else may stand beside the number: no unit, no
+    equation, no second number, no mixed fraction, no exponent, no digits outside ASCII.
+    """
+    if len(text) > MAX_CHARACTERS:
+        return None
+    text = _bare(text)
+    match = _NUMBER.fullmatch(text)
+    if match is None or (match["currency"] and match["percent"]):
+        return None
+    top = match["top"] or match["digit_top"] or match["numerator"]
+    bottom = match["bottom"] or match["digit_bottom"] or match["denominator"]
+    if top is not None and bottom is not None:
+        value = _fraction(top, bottom)
+    else:
+        value = _decimal(match["whole"] or "0", match["decimals"] or match["only_decimals"] or ".")
+    return -value if value is not None and match["sign"] == "-" else value
+
+
+def last_boxed(text: str) -> str | None:
+    """The stripped content of the last `\\boxed{...}`, braces balanced; None where it is missing or still open.
+
+    Braces written as `\\{` and `\\}` are text. Of nested boxes the inner one counts.
+    """
+    start = text.rfind(_BOX)
+    if start < 0:
+        return None
+    start += len(_BOX)
+    depth, at = 1, start
+    while at < len(text):
+        character = text[at]
+        if character == "\\":
+            at += 2
+            continue
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        if depth == 0:
+            return text[start:at].strip()
+        at += 1
+    return None
+
+
+def unwrap(text: str) -> str:
+    """Strips white space and what may enclose an answer: `$...$`, `\\(...\\)`, `\\boxed{...}`, `\\text{...}`."""
+    while True:
+        text = text.strip()
+        inner = text
+        for opening, closing in (("$", "$"), ("\\(", "\\)"), (_BOX, "}"), ("\\text{", "}")):
+            if len(text) > len(opening) and text.startswith(opening) and text.endswith(closing):
+                inner = text[len(opening) : -len(closing)]
+                break
+        if inner == text or "{" in opening and not _balanced(inner):
+            return text
+        text = inner
+
+
+def _balanced(text: str) -> bool:
+    depth = 0
+    for character in text:
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def _bare(text: str) -> str:
+    """The text without wrappers, LaTeX spacing in numbers and the minus sign's Unicode form."""
+    text = unwrap(text).replace("−", "-")
+    return text.replace("{,}", ",").replace(",\\!", ",").replace("\\$", "$").replace("\\%", "%")
+
+
+def _fraction(top: str, bottom: str) -> Fraction | None:
+    divisor = int(bottom.replace(",", ""))
+    return Fraction(int(top.replace(",", "")), divisor) if divisor else None
+
+
+def _decimal(whole: str, decimals: str) -> Fraction:
+    digits = decimals.removeprefix(".")
+    return Fraction(int(whole.replace(",", "") + digits), 10 ** len(digits))
