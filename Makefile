@@ -1,0 +1,46 @@
+# make demo | test | test-all | lint | clean
+# Each target makes its own .venv from the first Python >= 3.11 it finds; PYTHON=/path/to/python overrides.
+# The second time only what changed in setup.py is installed anew.
+
+VENV := .venv
+BIN := $(VENV)/bin
+SUITABLE := import sys, ensurepip; sys.exit(sys.version_info < (3, 11))
+FOUND = $(shell for p in python3.13 python3.12 python3.11 python3; do \
+          if $$p -c '$(SUITABLE)' >/dev/null 2>&1; then command -v $$p; break; fi; done)
+PYTHON ?= $(FOUND)
+DEMO_STORE ?= demo-store
+DEMO_REPORT ?= demo-report
+
+.PHONY: demo test test-all lint clean
+
+demo: $(VENV)/.installed
+	$(BIN)/r1jax run experiments/r1_zero.py:tiny --store $(DEMO_STORE)
+	$(BIN)/r1jax report --store $(DEMO_STORE) --out $(DEMO_REPORT)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+
+test-all: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf $(VENV) build dist r1jax.egg-info .pytest_cache .ruff_cache .hypothesis $(DEMO_STORE) $(DEMO_REPORT)
+
+$(VENV)/bin/python:
+	@python="$(PYTHON)"; \
+	if [ -z "$$python" ] || ! "$$python" -c '$(SUITABLE)'; then \
+	  echo "No Python 3.11 or newer with venv was found; install one, or name one with make PYTHON=/path/to/python." >&2; \
+	  exit 1; \
+	fi; \
+	echo "making $(VENV) with $$python"; "$$python" -m venv $(VENV)
+
+$(VENV)/.installed: setup.py | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@

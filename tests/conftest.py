@@ -1,0 +1,38 @@
+"""Strict JAX on eight fake CPU devices, with a persistent compilation cache.
+
+The flags must be set before jax makes its devices; each worker of pytest-xdist is a process of its
+own and comes through here.
+
+Rank promotion raises everywhere. Dtype promotion is strict in the folders whose code is all ours;
+optax's schedules and bias corrections mix Python floats with int32 counts, so tests that run an
+optimizer cannot have it.
+"""
+
+import os
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+from r1jax.core.cache import enable_compilation_cache  # noqa: E402
+
+STRICT_DTYPES = ("ops", "models", "losses", "sampler")
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+enable_compilation_cache()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def eight_devices():
+    """Fails the whole run rather than testing shardings on one device by mistake."""
+    assert len(jax.devices()) == 8, "jax made its devices before tests/conftest.py set XLA_FLAGS"
+
+
+@pytest.fixture(autouse=True)
+def strict_dtypes(request):
+    """No implicit dtype promotion in tests/{ops,models,losses,sampler}."""
+    strict = request.path.parent.name in STRICT_DTYPES
+    with jax.numpy_dtype_promotion("strict" if strict else "standard"):
+        yield
