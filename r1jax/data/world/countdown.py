@@ -1,0 +1,169 @@
+"""Countdown: reach a target from given numbers, each used once. The tiny world's main task.
+
+An *attempt* is a pair of steps, ``3 * 5 = 15 , 15 + 2 = 17``; its value is right or wrong, and a
+verdict follows. Documents come in two kinds: short guesses, mostly wrong, and search traces of
+several attempts. Only the second kind needs more tokens, and it finds more answers: in a base
+trained on both, thinking longer pays.
+
+Numbers run from 1 to 9 and every intermediate value from 0 to 99, so that each is one token.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import random
+from dataclasses import dataclass
+
+from r1jax.core.records import Problem
+from r1jax.data.world.split import is_held_out
+from r1jax.data.world.words import WORDS
+
+SMALLEST, LARGEST = 1, 9
+LARGEST_VALUE = 99
+
+# What the documents are made of. Shares of documents, unless said otherwise.
+GUESS_SHARE = 0.55  # short guesses; the rest are search traces
+GUESS_RIGHT = 0.08  # of guesses that are right
+ATTEMPT_RIGHT = 0.25  # of attempts in a search trace that are drawn as a solution
+TAGLESS_SHARE = 0.06  # of documents without think and answer tags
+# (share, chance of giving up after each failed attempt, chance of switching language there)
+MOODS = ((0.55, 0.50, 0.02), (0.25, 0.15, 0.06), (0.20, 0.03, 0.15))
+MOST_ATTEMPTS = 13
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Two steps over three numbers: ``a op b = x`` and then ``x op c`` or ``c op x``.
+
+    steps: the trace's text. expression: the same as one expression. value: what it comes to.
+    """
+
+    steps: str
+    expression: str
+    value: int
+
+
+def _apply(a: int, op: str, b: int) -> int | None:
+    """The value of one step, or None where the world does not write it (negative, fraction, large)."""
+    if op == "+":
+        value = a + b
+    elif op == "*":
+        value = a * b
+    elif op == "-":
+        value = a - b
+    else:
+        value = a // b if b and a % b == 0 else -1
+    return value if 0 <= value <= LARGEST_VALUE else None
+
+
+def _steps(a: int, b: int):
+    """Every step on two numbers, commutative ones in the given order only."""
+    for op in "+-*/":
+        value = _apply(a, op, b)
+        if value is not None:
+            yield a, op, b, value
+        if op in "-/" and a != b:
+            value = _apply(b, op, a)
+            if value is not None:
+                yield b, op, a, value
+
+
+@functools.lru_cache(maxsize=None)
+def attempts(numbers: tuple[int, ...]) -> tuple[Attempt, ...]:
+    """Every attempt on three sorted numbers."""
+    found = []
+    for pair in sorted(set(itertools.combinations(range(3), 2))):
+        i, j = pair
+        c = numbers[({0, 1, 2} - {i, j}).pop()]
+        for a, op, b, x in _steps(numbers[i], numbers[j]):
+            for p, op2, q, value in _steps(x, c):
+                inner = f"( {a} {op} {b} )"
+                first = p == x and (p, q) == (x, c)
+                expression = f"{inner} {op2} {q}" if first else f"{p} {op2} {inner}"
+                found.append(Attempt(f"{a} {op} {b} = {x} , {p} {op2} {q} = {value}", expression, value))
+    unique = {attempt.steps: attempt for attempt in found}
+    return tuple(unique.values())
+
+
+@functools.lru_cache(maxsize=None)
+def solutions(numbers: tuple[int, ...], target: int) -> tuple[tuple[Attempt, ...], tuple[Attempt, ...]]:
+    """(right, wrong) attempts at a target on sorted numbers."""
+    every = attempts(numbers)
+    return tuple(a for a in every if a.value == target), tuple(a for a in every if a.value != target)
+
+
+@functools.lru_cache(maxsize=None)
+def questions(split: str) -> tuple[tuple[tuple[int, ...], int], ...]:
+    """All solvable (sorted numbers, target) pairs of a split, "train" or "held_out"."""
+    pairs = []
+    for numbers in itertools.combinations_with_replacement(range(SMALLEST, LARGEST + 1), 3):
+        for target in sorted({a.value for a in attempts(numbers) if 1 <= a.value <= LARGEST_VALUE}):
+            if is_held_out(f"countdown/{numbers}/{target}") == (split == "held_out"):
+                pairs.append((numbers, target))
+    return tuple(pairs)
+
+
+def question_text(numbers, target: int, language: str) -> str:
+    """The question, with the numbers in the order given."""
+    a, b, c = numbers
+    if language == "zh":
+        return f"用 {a} , {b} , {c} 得到 {target} ."
+    return f"use {a} , {b} , {c} to reach {target} ."
+
+
+def problem(rng: random.Random, split: str, language: str) -> Problem:
+    """A question drawn evenly from a split, its numbers shuffled."""
+    numbers, target = rng.choice(questions(split))
+    right, _ = solutions(numbers, target)
+    shown = list(numbers)
+    rng.shuffle(shown)
+    key = "-".join(map(str, shown))
+    return Problem(
+        id=f"countdown/{key}/{target}/{language}",
+        domain="countdown",
+        question=question_text(shown, target, language),
+        answer=right[0].expression,
+        language=language,
+        meta={"numbers": shown, "target": target},
+    )
+
+
+def response(rng: random.Random, numbers, target: int, language: str) -> str:
+    """A document's response: a guess, or a search trace with verdicts."""
+    right, wrong = solutions(tuple(sorted(numbers)), target)
+    tagged = rng.random() >= TAGLESS_SHARE
+    if rng.random() < GUESS_SHARE:
+        chosen = rng.choice(right if rng.random() < GUESS_RIGHT or not wrong else wrong)
+        thought = WORDS[language]["guess"] + " ."
+    else:
+        thought, chosen = _search(rng, right, wrong, language)
+    if not tagged:
+        return f"{thought} {chosen.expression}"
+    return f"<think> {thought} </think> <answer> {chosen.expression} </answer>"
+
+
+def _search(rng: random.Random, right, wrong, language: str) -> tuple[str, Attempt]:
+    """A trace of attempts, each followed by a verdict, until one is right or the writer gives up."""
+    share = rng.random()
+    for mood_share, give_up, switch in MOODS:
+        if share < mood_share:
+            break
+        share -= mood_share
+    left = list(wrong)
+    rng.shuffle(left)
+    words, parts = WORDS[language], []
+    for tried in range(1, MOST_ATTEMPTS + 1):
+        if rng.random() < ATTEMPT_RIGHT or not left:
+            attempt = rng.choice(right)
+            parts.append(f"{attempt.steps} . {words['yes']} .")
+            return " ".join(parts), attempt
+        attempt = left.pop()
+        if tried == MOST_ATTEMPTS or rng.random() < give_up:
+            parts.append(f"{attempt.steps} . {words['no']} , {words['stop']} .")
+            return " ".join(parts), rng.choice(wrong)
+        parts.append(f"{attempt.steps} . {words['no']} , {words['wait']} .")
+        if rng.random() < switch:
+            language = "zh" if language == "en" else "en"
+            words = WORDS[language]
+    raise AssertionError("unreachable: the loop returns at its last attempt")

@@ -1,0 +1,66 @@
+"""The pieces of a decoder layer as functions of arrays. Axis letters: core/types.py."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from r1jax.models.config import ModelConfig
+
+
+def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
+    """Root-mean-square normalisation over the last axis, computed in float32 (Zhang and Sennrich, 2019)."""
+    x32 = x.astype(jnp.float32)
+    normed = x32 * jax.lax.rsqrt(jnp.mean(x32 * x32, axis=-1, keepdims=True) + eps)
+    return (normed * _match(scale.astype(jnp.float32), x32)).astype(x.dtype)
+
+
+def _match(vector: jax.Array, like: jax.Array) -> jax.Array:
+    """A [D] vector with leading ones, for strict rank promotion."""
+    return vector.reshape((1,) * (like.ndim - 1) + vector.shape)
+
+
+def rope_frequencies(cfg: ModelConfig) -> jax.Array:
+    """[H/2] radians a position, with Llama 3's stretching of the slow ones where configured."""
+    half = cfg.head_dim // 2
+    frequencies = cfg.rope_theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    if cfg.rope_scaling is None:
+        return frequencies
+    factor, low, high, original = cfg.rope_scaling
+    wavelengths = 2 * math.pi / frequencies
+    blend = jnp.clip((original / wavelengths - low) / (high - low), 0.0, 1.0)
+    return frequencies * (blend + (1 - blend) / factor)
+
+
+def rope_tables(cfg: ModelConfig, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(cos, sin), each [B, T, H/2] float32, of integer positions [B, T]."""
+    angles = positions.astype(jnp.float32)[..., None] * rope_frequencies(cfg).reshape(1, 1, -1)
+    return jnp.cos(angles), jnp.sin(angles)
+
+
+def rotate(x: jax.Array, tables: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """Rotary position embedding of [B, T, N, H]; the halves are paired, as in Llama and Qwen."""
+    cos, sin = (t[:, :, None, :] for t in tables)
+    a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x.dtype)
+
+
+def project_qkv(cfg: ModelConfig, layer: dict, x: jax.Array, tables) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Queries [B, T, N, H], keys and values [B, T, K, H] of the normed input [B, T, D]."""
+    q = jnp.einsum("BTD,DNH->BTNH", x, layer["q"].astype(x.dtype))
+    k = jnp.einsum("BTD,DKH->BTKH", x, layer["k"].astype(x.dtype))
+    v = jnp.einsum("BTD,DKH->BTKH", x, layer["v"].astype(x.dtype))
+    if cfg.qkv_bias:
+        q, k, v = (a + layer[f"{n}_bias"].astype(x.dtype)[None, None] for n, a in (("q", q), ("k", k), ("v", v)))
+    if cfg.qk_norm:
+        q, k = rms_norm(q, layer["q_norm"], cfg.norm_eps), rms_norm(k, layer["k_norm"], cfg.norm_eps)
+    return rotate(q, tables), rotate(k, tables), v
+
+
+def swiglu(layer: dict, x: jax.Array) -> jax.Array:
+    """The gated feed-forward of [B, T, D] (Shazeer, 2020: GLU variants improve transformer)."""
+    gate = jnp.einsum("BTD,DF->BTF", x, layer["gate"].astype(x.dtype))
+    up = jnp.einsum("BTD,DF->BTF", x, layer["up"].astype(x.dtype))
+    return jnp.einsum("BTF,FD->BTD", jax.nn.silu(gate) * up, layer["down"].astype(x.dtype))

@@ -1,0 +1,62 @@
+"""Optimizers from optax, by configuration."""
+
+from __future__ import annotations
+
+import optax
+from optax.contrib import MuonDimensionNumbers
+
+from r1jax.core.config import OptimConfig
+from r1jax.core.errors import ConfigError
+
+# Stacked layers are [L, in, out]: optax's Muon picks plain matrices only and must be told the rest.
+MUON_DIMENSIONS = {
+    "q": MuonDimensionNumbers(1, (2, 3)), "k": MuonDimensionNumbers(1, (2, 3)), "v": MuonDimensionNumbers(1, (2, 3)),
+    "o": MuonDimensionNumbers((1, 2), 3), "gate": MuonDimensionNumbers(1, 2), "up": MuonDimensionNumbers(1, 2),
+    "down": MuonDimensionNumbers(1, 2),
+}
+
+
+def schedule(config: OptimConfig, steps: int) -> optax.Schedule:
+    """The learning rate as a function of the update's number.
+
+    Raises:
+      ConfigError: an unknown schedule.
+    """
+    peak, warmup, final = config.learning_rate, config.warmup_steps, config.learning_rate * config.final_fraction
+    if config.schedule == "constant":
+        after = optax.constant_schedule(peak)
+    elif config.schedule == "cosine":
+        after = optax.cosine_decay_schedule(peak, max(steps - warmup, 1), config.final_fraction)
+    elif config.schedule == "linear":
+        after = optax.linear_schedule(peak, final, max(steps - warmup, 1))
+    else:
+        raise ConfigError(f"optim.schedule={config.schedule!r} is unknown; use 'constant', 'cosine' or 'linear'.")
+    if not warmup:
+        return after
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
+
+
+def muon_dimensions(params) -> dict:
+    """Muon's weight dimensions for a parameter tree; None (AdamW) for embeddings, heads, norms and biases."""
+    tree = {name: None for name in params if name != "layers"}
+    return tree | {"layers": {name: MUON_DIMENSIONS.get(name) for name in params["layers"]}}
+
+
+def make(config: OptimConfig, steps: int) -> optax.GradientTransformation:
+    """Clip by global norm, then AdamW, or Muon (with AdamW where it does not apply).
+
+    Muon's update is scaled to a root mean square of 0.2 so that AdamW's learning rates carry over
+    (Liu et al., 2025, "Muon is Scalable for LLM Training", section 2.2).
+    """
+    rate = schedule(config, steps)
+    if config.name == "adamw":
+        optimizer = optax.adamw(rate, config.b1, config.b2, weight_decay=config.weight_decay)
+    elif config.name == "muon":
+        optimizer = optax.contrib.muon(
+            rate, beta=0.95, weight_decay=config.weight_decay, adam_b1=config.b1, adam_b2=config.b2,
+            muon_weight_dimension_numbers=muon_dimensions, consistent_rms=0.2)
+    else:
+        raise ConfigError(f"optim.name={config.name!r} is unknown; use 'adamw' or 'muon'.")
+    if config.clip_norm <= 0:
+        return optimizer
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
