@@ -1,0 +1,52 @@
+"""One process writes files; every process takes the same decision."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from r1jax.core.errors import StoreError
+
+
+def is_primary() -> bool:
+    """True on the one process that writes JSON, metrics and samples."""
+    return jax.process_index() == 0
+
+
+def on_primary(decide: Callable[[], Any]) -> Any:
+    """Run `decide` on process 0 and return its JSON-serialisable result on every process.
+
+    Every process must call this at the same place. A StoreError raised by `decide` is raised on
+    every process, so that none is left waiting at a barrier.
+    """
+    if jax.process_count() == 1:
+        return decide()
+    outcome: dict[str, Any] = {}
+    failure = None
+    if is_primary():
+        try:
+            outcome = {"result": decide()}
+        except Exception as error:
+            failure = error
+            outcome = {"error": str(error), "user": isinstance(error, StoreError)}
+    outcome = _broadcast(outcome)
+    if failure is not None:
+        raise failure
+    if "error" in outcome:
+        raise (StoreError if outcome["user"] else RuntimeError)(outcome["error"])
+    return outcome["result"]
+
+
+def _broadcast(value: Any) -> Any:
+    """Process 0's `value` on every process, as JSON bytes in a uint8 array."""
+    data = json.dumps(value).encode() if is_primary() else b""
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(data))))
+    buffer = np.zeros(length, np.uint8)
+    if is_primary():
+        buffer[:] = np.frombuffer(data, np.uint8)
+    return json.loads(np.asarray(multihost_utils.broadcast_one_to_all(buffer)).astype(np.uint8).tobytes())
