@@ -1,0 +1,209 @@
+"""The reward interface: routing, weights, None, order, errors, scoring in the background."""
+
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from r1jax.core.errors import ConfigError
+from r1jax.core.records import Completion, Problem
+from r1jax.rewards.combine import REWARDS, Reward, RewardError, Rule, resolve, score, submit
+
+COUNTDOWN = Problem("countdown/2-3-5/17", "countdown", "?", "", meta={"numbers": [2, 3, 5], "target": 17})
+STEM = Problem("stem/1", "stem", "?", "B")
+LOGIC = Problem("logic/1", "logic", "?", "C")
+LOGIC_NUMBER = Problem("logic/2", "logic", "?", "24")
+MATH = Problem("math/1", "math", "?", "1/2")
+ARITHMETIC = Problem("arithmetic/1", "arithmetic", "?", "18")
+
+
+def said(answer, *, thought="so", suffix="", truncated=False, text=None):
+    text = f"<think> {thought} </think> <answer> {answer} </answer>" if text is None else text
+    return Completion(text, suffix, ids=(1, 2), length=2, truncated=truncated)
+
+
+def rewards(*rows):
+    return resolve(rows or (("accuracy", 1.0), ("format", 1.0)))
+
+
+@pytest.mark.parametrize(
+    ("problem", "right", "wrong"),
+    [
+        (COUNTDOWN, "( 3 * 5 ) + 2", "3 * 5 + 3"),
+        (STEM, "B", "A"),
+        (LOGIC, "(C)", "A or C"),
+        (LOGIC_NUMBER, "24", "B"),
+        (MATH, "0.5", "0.4"),
+        (ARITHMETIC, "18", "18 or 19"),
+    ],
+)
+def test_accuracy_by_domain(problem, right, wrong):
+    given = REWARDS["accuracy"]([problem] * 3, [said(right), said(wrong), said("", text="no answer")])
+    assert given == [1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Problem("general/1", "general", "?", "B"),
+        Problem("code/1", "code", "?", "B"),
+        Problem("stem/2", "stem", "?", "Paris"),
+        Problem("logic/3", "logic", "?", ""),
+        Problem("math/2", "math", "?", "\\sqrt{2}"),
+        Problem("countdown/1", "countdown", "?", "B"),
+        Problem("countdown/2", "countdown", "?", "B", meta={"numbers": [], "target": 3}),
+        Problem("countdown/3", "countdown", "?", "B", meta={"numbers": [3, "5"], "target": 15}),
+        Problem("countdown/4", "countdown", "?", "B", meta={"numbers": [3, 5]}),
+    ],
+)
+def test_what_has_no_rule_or_no_readable_gold_is_unscorable(problem):
+    assert REWARDS["accuracy"]([problem, problem], [said(problem.answer), said("B")]) == [None, None]
+
+
+def test_a_box_is_an_answer_for_numbers_but_not_for_countdown():
+    boxed = said("", text="It is \\boxed{18}.")
+    assert REWARDS["accuracy"]([ARITHMETIC, COUNTDOWN], [boxed, said("", text="\\boxed{3 * 5 + 2}")]) == [1.0, 0.0]
+
+
+def test_right_answer_in_a_sloppy_form_earns_accuracy_only():
+    scores = score(rewards(), [STEM], [said("", text="<answer> B </answer>")])
+    assert scores.parts["accuracy"] == [1.0] and scores.parts["format"] == [0.0] and scores.total == [1.0]
+
+
+def test_the_prompts_suffix_belongs_to_the_response():
+    opened = said("", text=" so </think> <answer> B </answer>", suffix="<think>")
+    assert score(rewards(), [STEM], [opened]).total == [2.0]
+    assert score(rewards(), [STEM], [said("", text=opened.text)]).parts["format"] == [0.0]
+
+
+def test_truncated_completions_keep_accuracy_and_lose_format():
+    scores = score(rewards(), [STEM, STEM], [said("B", truncated=True), said("", text="<think> B", truncated=True)])
+    np.testing.assert_array_equal(scores.parts["accuracy"], [1.0, 0.0])
+    np.testing.assert_array_equal(scores.parts["format"], [0.0, 0.0])
+
+
+def test_weights_order_and_none():
+    rows = rewards(("accuracy", 2.0), ("format", 0.25))
+    problems = [STEM, Problem("general/1", "general", "?", ""), COUNTDOWN, STEM]
+    scores = score(rows, problems, [said("B"), said("B"), said("2 + 3"), said("", text="<answer> B </answer>")])
+    np.testing.assert_array_equal(scores.total, np.array([2.25, 0.0, 0.25, 2.0], np.float32))
+    np.testing.assert_array_equal(scores.unscorable, [False, True, False, False])
+    np.testing.assert_array_equal(scores.parts["accuracy"], np.array([1, np.nan, 0, 1], np.float32))
+    np.testing.assert_array_equal(scores.parts["format"], np.array([1, 1, 1, 0], np.float32))
+    assert scores.total.dtype == scores.parts["format"].dtype == np.float32 and scores.unscorable.dtype == bool
+    assert list(scores.parts) == ["accuracy", "format"]
+
+
+def test_weight_zero_measures_without_rewarding():
+    scores = score(rewards(("accuracy", 1.0), ("format", 0.0)), [STEM, STEM], [said("A"), said("B")])
+    np.testing.assert_array_equal(scores.total, [0.0, 1.0])
+    np.testing.assert_array_equal(scores.parts["format"], [1.0, 1.0])
+
+
+def test_no_completions_give_empty_scores():
+    scores = score(rewards(), [], [])
+    assert scores.total.shape == scores.unscorable.shape == scores.parts["accuracy"].shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([("acuracy", 1.0)], "'acuracy'.*nearest is 'accuracy'"),
+        ([("xyz", 1.0)], "nearest is '(accuracy|format)'"),
+        ([], "empty"),
+        ([("format", 1.0), ("format", 1.0)], "'format' is listed twice"),
+        ([("format", float("nan"))], "weight of reward 'format' is nan"),
+        ([("format", "1")], "weight of reward 'format' is '1'"),
+        ([("format", True)], "weight of reward 'format' is True"),
+    ],
+)
+def test_bad_rows_are_config_errors(rows, message):
+    with pytest.raises(ConfigError, match=message):
+        resolve(rows)
+
+
+def test_a_stage_brings_its_own_rewards():
+    length = Rule("length", lambda problem, completion: completion.length / 10)
+    assert isinstance(length, Reward)
+    resolved = resolve([("length", 0.5), ("format", 1)], {**REWARDS, "length": length})
+    assert resolved == ((length, 0.5), (REWARDS["format"], 1.0))
+    assert score(resolved, [STEM], [said("B")]).total == np.float32(1.1)
+
+
+class Batch:
+    """A reward over the whole batch that returns, or raises, what it was given."""
+
+    name = "judge"
+
+    def __init__(self, outcome):
+        self.outcome = outcome
+
+    def __call__(self, problems, completions):
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+@pytest.mark.parametrize(
+    ("outcome", "message"),
+    [
+        ([1.0], "'judge' gave 1 values for 2 completions"),
+        ([1.0, 0.0, 1.0], "'judge' gave 3 values for 2 completions"),
+        ([1.0, float("nan")], "'judge' gave nan for problem 'logic/1'"),
+        ([float("inf"), 1.0], "'judge' gave inf for problem 'stem/1'"),
+        (OSError("no endpoint"), "'judge' failed on a batch of 2 .*'stem/1': OSError: no endpoint"),
+    ],
+)
+def test_a_reward_that_breaks_its_contract_is_named(outcome, message):
+    future = submit([(REWARDS["format"], 1.0), (Batch(outcome), 1.0)], [STEM, LOGIC], [said("B"), said("C")])
+    with pytest.raises(RewardError, match=message):
+        future.result(timeout=30)
+
+
+def test_a_rule_that_raises_names_the_problem_and_keeps_the_cause():
+    def grade(problem, completion):
+        return 1.0 / (problem.id != "logic/1")
+
+    future = submit([(Rule("ratio", grade), 1.0)], [STEM, LOGIC], [said("B"), said("C")])
+    with pytest.raises(RewardError, match="'ratio' failed on problem 'logic/1': ZeroDivisionError") as caught:
+        future.result(timeout=30)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_problems_and_completions_must_pair_up():
+    with pytest.raises(ValueError, match="2 problems for 1 completions"):
+        score(rewards(), [STEM, STEM], [said("B")])
+
+
+def test_scoring_runs_beside_the_caller_on_the_lists_as_they_were():
+    release = threading.Event()
+
+    def grade(problem, completion):
+        assert release.wait(timeout=30)
+        return 1.0
+
+    problems, completions = [STEM], [said("B")]
+    future = submit([(Rule("slow", grade), 1.0)], problems, completions)
+    problems.clear()
+    completions.clear()
+    assert not future.done()
+    release.set()
+    assert future.result(timeout=30).total == [1.0]
+
+
+def test_rewards_metrics_and_problems_import_no_jax_and_do_no_work():
+    program = """if True:
+        import importlib, pkgutil, sys, threading
+        import r1jax.rewards
+        for module in pkgutil.iter_modules(r1jax.rewards.__path__):
+            if module.name != "learned":
+                importlib.import_module(f"r1jax.rewards.{module.name}")
+        import r1jax.eval.metrics, r1jax.data.problems
+        assert "r1jax.rewards.combine" in sys.modules
+        assert not {"jax", "jaxlib", "flax", "pyarrow", "huggingface_hub"} & set(sys.modules), "heavy imports"
+        assert threading.active_count() == 1, "a pool was made at import"
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
