@@ -24,11 +24,12 @@ setup(
         "optax>=0.2.6",
         "orbax-checkpoint>=0.11",
         "tensorstore>=0.1.80",
+        "etils[epath]>=1.12",
         "grain>=0.2.15",
         "sentencepiece>=0.2.1",
         "tokenizers>=0.22",
-        "safetensors>=0.6",
         "huggingface_hub>=1.0",
+        "pyarrow>=18.0",
         "numpy>=2.0",
         "regex>=2025.1.1",
         "rich>=14.0",
@@ -38,7 +39,7 @@ setup(
     extras_require={
         "gpu": ["jax[cuda13]>=0.10"],
         "tpu": ["jax[tpu]>=0.10"],
-        "eval": ["math-verify>=0.8"],
+        "eval": [],
         "serve": [],
         "dev": [
             "pytest>=8.4",

@@ -27,7 +27,7 @@ JAX_ALLOWED = ("r1jax/rewards/learned.py",)
 MESH_AXES = {"data", "fsdp", "tensor", "expert"}
 AXIS_CALLS = {"P", "PartitionSpec", "Mesh", "make_mesh", "AbstractMesh", "psum", "pmean", "pmax", "pmin", "all_gather",
               "all_to_all", "ppermute", "psum_scatter", "axis_index", "axis_size"}
-IMPORT_NAMES = {"orbax-checkpoint": "orbax", "math-verify": "math_verify", "pyarrow": "pyarrow"}
+IMPORT_NAMES = {"orbax-checkpoint": "orbax"}
 
 
 def tracked(*suffixes):
@@ -166,13 +166,14 @@ def except_complaints(path, text):
 
 
 def docstring_complaints(path, text):
-    """Modules, and their public functions, classes and methods, say what they are."""
+    """Modules, public functions, classes and methods say what they are; properties may leave it to the class."""
     tree = ast.parse(text)
     complaints = [] if ast.get_docstring(tree) or not tree.body else [f"{path}: no module docstring"]
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     public = [n for n in tree.body if isinstance(n, kinds) and not n.name.startswith("_")]
     public += [m for n in public if isinstance(n, ast.ClassDef) for m in n.body
-               if isinstance(m, kinds) and not m.name.startswith("_")]
+               if isinstance(m, kinds) and not m.name.startswith("_")
+               and not any("property" in ast.unparse(d) for d in m.decorator_list)]
     return complaints + [f"{path}:{n.lineno}: {n.name} has no docstring" for n in public if not ast.get_docstring(n)]
 
 
@@ -312,6 +313,8 @@ GOOD = [
     (danger_complaints, "r1jax/a.py", "jax.eval_shape(f)\nmodel.eval()\njson.loads(x)\n"),
     (except_complaints, "r1jax/a.py", "try:\n    f()\nexcept OSError:\n    pass\n"),
     (docstring_complaints, "r1jax/a.py", ""),
+    (docstring_complaints, "r1jax/a.py",
+     "'''M.'''\nclass A:\n    '''C.'''\n    @property\n    def x(self):\n        pass\n"),
     (text_complaints, "README.md", "open ./store/work/x and https://example.org/home/page\n"),
 ]
 

@@ -191,9 +191,10 @@ def experiment_files(folder: Path = Path("experiments")) -> list[Path]:
 
 def _missing_file(path: Path) -> str:
     """The sentence for an experiment file that is not there: the nearest ones, or where to look."""
-    known = [str(p) for p in experiment_files()] or [str(p) for p in experiment_files(path.parent)]
+    folder = next((parent for parent in path.parents if parent.name == "experiments"), Path("experiments"))
+    known = [str(p) for p in experiment_files(folder)]
     if not known:
-        return f"There is no experiment file {path}, nor any in experiments/ here; run from the repository's root."
+        return f"There is no experiment file {path}, nor any in {folder}/; run from the repository's root."
     near = difflib.get_close_matches(str(path), known, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     return f"There is no experiment file {path}.{hint} The experiments here are: {', '.join(known)}."

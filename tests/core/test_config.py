@@ -109,10 +109,18 @@ def test_missing_file_names_the_nearest_and_all(folder):
         load("experiments/tyo.py:tiny")
 
 
+def test_missing_file_is_looked_for_in_the_folder_it_names(folder, monkeypatch):
+    monkeypatch.chdir(folder / "experiments" / "ablations")
+    with pytest.raises(ConfigError, match=r"Did you mean \.\./\.\./experiments/toy\.py\?"):
+        load("../../experiments/tyo.py")
+
+
 def test_missing_file_without_any_experiments(tmp_path, monkeypatch):
+    (tmp_path / "unrelated.py").write_text("")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match="run from the repository's root"):
-        load("experiments/toy.py")
+    for spec in ("experiments/toy.py", "toy.py", "toy"):
+        with pytest.raises(ConfigError, match=r"nor any in experiments/; run from the repository's root\.$"):
+            load(spec)
 
 
 def test_unknown_scale_names_the_scales(folder):
