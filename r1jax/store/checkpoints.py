@@ -118,10 +118,7 @@ class Checkpoints:
             if jax.tree.leaves(tree)
         }
         found: Any = self._orbax().restore(self._folder / str(step), args=ocp.args.Composite(**args)) if args else {}
-        trees = {}
-        for name, tree in abstract.items():
-            shardings = jax.tree.map(lambda leaf: leaf.sharding, tree)
-            trees[name] = jax.jit(lambda t: t, out_shardings=shardings)(found[name]) if name in args else tree
+        trees = {name: _owned(found[name], tree) if name in args else tree for name, tree in abstract.items()}
         return trees, body["extra"]
 
     def damage(self, step: int, contents: bool = True, item: str | None = None) -> str | None:
@@ -245,6 +242,20 @@ def _placed(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         raise StoreError("on several hosts every leaf to restore needs a sharding.")
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _owned(tree: Any, abstract: Any) -> Any:
+    """The same arrays in buffers of their own; one jitted identity for each set of devices."""
+    leaves, structure = jax.tree.flatten(tree)
+    shardings = [leaf.sharding for leaf in jax.tree.leaves(abstract)]
+    groups: dict[frozenset, list[int]] = {}
+    for index, sharding in enumerate(shardings):
+        groups.setdefault(frozenset(sharding.device_set), []).append(index)
+    for members in groups.values():
+        identity = jax.jit(lambda arrays: arrays, out_shardings=[shardings[index] for index in members])
+        for index, array in zip(members, identity([leaves[index] for index in members]), strict=True):
+            leaves[index] = array
+    return jax.tree.unflatten(structure, leaves)
 
 
 def _walk(folder: epath.Path) -> list[epath.Path]:
