@@ -50,7 +50,7 @@ def progress(total: int, title: str, *, start: int = 0, every_seconds: float = 5
     if not console().is_terminal:
         yield Progress(_plain(total, title, start, every_seconds))
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TimeRemainingColumn(), TextColumn("{task.fields[line]}", markup=False))
     with RichProgress(*columns, console=console()) as bars:
         task = bars.add_task(title, total=total, completed=start, line="")

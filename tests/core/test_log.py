@@ -1,8 +1,10 @@
 """Progress without a terminal, warnings, and event files read back."""
 
+import io
 import struct
 
 import pytest
+from rich.console import Console
 
 from r1jax.core import log
 
@@ -56,3 +58,15 @@ def test_event_files_hold_what_was_written(tmp_path):
     with log.event_writer(tmp_path) as events:
         events.scalars(3, {"train/loss": 0.5, "rollout/reward": None, "eval/countdown/pass@1": 0.25})
     assert sorted(read_events(tmp_path)) == [(3, "eval/countdown/pass_at_1", 0.25), (3, "train/loss", 0.5)]
+
+
+def test_a_terminal_gets_a_bar_with_the_summary_and_warnings_above_it(monkeypatch):
+    out = io.StringIO()
+    terminal = Console(file=out, force_terminal=True, width=120, color_system=None)
+    monkeypatch.setattr(log, "console", lambda: terminal)
+    with log.progress(20, "training [tiny]", start=2) as bar:
+        bar.update(20, "reward [mean] 0.5")
+        log.warn("every reward is equal")
+    text = out.getvalue()
+    assert "warning: every reward is equal" in text
+    assert "training [tiny]" in text and "20/20" in text and "reward [mean] 0.5" in text
