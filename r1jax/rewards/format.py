@@ -62,10 +62,8 @@ def answer_of(text: str) -> str | None:
     rest = _after_thought(text)
     if rest is None or rest.count(ANSWER_OPEN) != 1 or rest.count(ANSWER_CLOSE) != 1:
         return None
-    start, end = rest.index(ANSWER_OPEN) + len(ANSWER_OPEN), rest.index(ANSWER_CLOSE)
-    if end < start:
-        return None
-    return rest[start:end].strip() or None
+    answer, closed, _ = rest.partition(ANSWER_OPEN)[2].partition(ANSWER_CLOSE)
+    return (answer.strip() or None) if closed else None
 
 
 def final_answer(text: str) -> str | None:

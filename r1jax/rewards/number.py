@@ -81,26 +81,15 @@ def last_boxed(text: str) -> str | None:
 
 
 def unwrap(text: str) -> str:
-    """Strips white space and what may enclose an answer: `$...$`, `\\(...\\)`, `\\boxed{...}`, `\\text{...}`."""
-    while True:
-        text = text.strip()
-        inner = text
-        for opening, closing in (("$", "$"), ("\\(", "\\)"), (_BOX, "}"), ("\\text{", "}")):
-            if len(text) > len(opening) and text.startswith(opening) and text.endswith(closing):
-                inner = text[len(opening) : -len(closing)]
-                break
-        if inner == text or "{" in opening and not _balanced(inner):
-            return text
-        text = inner
+    """Strips white space and what may enclose a short answer: `$...$`, `\\(...\\)`, `\\boxed{...}`, `\\text{...}`.
 
-
-def _balanced(text: str) -> bool:
-    depth = 0
-    for character in text:
-        depth += {"{": 1, "}": -1}.get(character, 0)
-        if depth < 0:
-            return False
-    return depth == 0
+    Two wrapped parts side by side lose only their outer ends, which leaves nothing that is a number or a letter.
+    """
+    text = text.strip()
+    for opening, closing in (("$", "$"), ("\\(", "\\)"), (_BOX, "}"), ("\\text{", "}")):
+        if len(text) > len(opening) and text.startswith(opening) and text.endswith(closing):
+            return unwrap(text[len(opening) : -len(closing)])
+    return text
 
 
 def _bare(text: str) -> str:

@@ -76,6 +76,8 @@ def test_the_prompts_suffix_belongs_to_the_response():
     opened = said("", text=" so </think> <answer> B </answer>", suffix="<think>")
     assert score(rewards(), [STEM], [opened]).total == [2.0]
     assert score(rewards(), [STEM], [said("", text=opened.text)]).parts["format"] == [0.0]
+    still_thinking = said("", text=" so <answer> B </answer>", suffix="<think>")
+    assert score(rewards(), [STEM], [still_thinking]).parts["accuracy"] == [0.0]
 
 
 def test_truncated_completions_keep_accuracy_and_lose_format():

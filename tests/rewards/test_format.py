@@ -1,7 +1,7 @@
 """The think/answer form: every hole through which a public format reward has been hacked."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r1jax.core.tags import TAGS
@@ -114,6 +114,7 @@ def test_final_answer_in_tags_or_box(text, answer):
 pieces = st.lists(st.sampled_from([*TAGS, " ", "a", "\n", "\\boxed{", "}", "答"]) | st.text(max_size=3), max_size=30)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(pieces.map("".join))
 def test_any_text_is_parsed(text):
     parsed = parse(text)
