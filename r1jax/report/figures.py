@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, NullFormatter
+from matplotlib.ticker import LogFormatter, MaxNLocator, NullFormatter
 
 from r1jax.report.runs import Group
 
@@ -92,19 +92,24 @@ def draw(plot: Plot, group: Group) -> Picture | None:
     if not panels:
         return None
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.2, 0.75 + 2.35 * len(panels) if len(panels) == 1 else 0.4 + 1.75 * len(panels)))
+        height = 3.1 if len(panels) == 1 else 0.5 + 1.8 * len(panels)
+        figure = Figure(figsize=(5.2, height), layout="constrained")
         notes: list[str] = []
+        windows: set[int] = set()
         all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axes, panel in zip(all_axes, panels, strict=True):
-            _draw_panel(axes, panel, group, notes)
+            windows |= _draw_panel(axes, panel, group, notes)
         all_axes[-1].set_xlabel("step (policy updates)" if group.runs[0].is_rl else "step (updates)")
         figure.align_ylabels(all_axes)
+        if windows:
+            notes.append(f"Smoothed by running means over {' or '.join(map(str, sorted(windows)))} points.")
         caption = " ".join([plot.caption, *dict.fromkeys(notes)]).strip()
         return picture(figure, f"{group.slug}_{plot.slug}", plot.heading, caption)
 
 
-def _draw_panel(axes, panel: Panel, group: Group, notes: list[str]) -> None:
-    lowest = np.inf
+def _draw_panel(axes, panel: Panel, group: Group, notes: list[str]) -> set[int]:
+    """Draws a panel, adds to the notes, and returns the windows of its running means."""
+    lowest, highest, windows = np.inf, -np.inf, set()
     for curve, colour, dash, marker in zip(panel.curves, _cycle(), _DASHES * 2, _MARKERS * 2, strict=False):
         series = [(run, *run.series(curve.key)) for run in group.runs]
         series = [(run, steps, curve.scale * values) for run, steps, values in series if len(steps)]
@@ -112,24 +117,30 @@ def _draw_panel(axes, panel: Panel, group: Group, notes: list[str]) -> None:
             continue
         style = {"color": colour, "linestyle": dash, "label": curve.label}
         lowest = min(lowest, *(values.min() for _, _, values in series))
+        highest = max(highest, *(values.max() for _, _, values in series))
+        windows |= {window for _, _, values in series if (window := running_mean(values)[1]) > 1}
         if len(series) == 1:
             _draw_one(axes, *series[0], curve, style, marker, notes)
         else:
             _draw_many(axes, [(steps, values) for _, steps, values in series], style, marker, notes)
     if panel.limit:
+        highest = max(highest, panel.limit[0])
         axes.axhline(panel.limit[0], color=MUTED, linestyle=":", linewidth=1.2, label=panel.limit[1])
     if panel.log and lowest > 0:
         axes.set_yscale("log")
+        axes.set_ylim(10 ** np.floor(np.log10(lowest)), 10 ** np.ceil(np.log10(1.2 * highest)))
         axes.yaxis.set_major_formatter(LogFormatter())
         axes.yaxis.set_minor_formatter(NullFormatter())
     elif lowest >= 0:
         axes.set_ylim(bottom=0, top=panel.top)
     axes.set_ylabel(panel.ylabel)
     axes.margins(x=0.02)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     if len(axes.get_legend_handles_labels()[0]) > 1:
         axes.legend(
             loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, borderaxespad=0.1, fontsize=9, columnspacing=1.2
         )
+    return windows
 
 
 def _draw_one(axes, run, steps, values, curve: Curve, style, marker: str, notes: list[str]) -> None:
@@ -144,21 +155,18 @@ def _draw_one(axes, run, steps, values, curve: Curve, style, marker: str, notes:
     smooth, window = running_mean(values)
     if window > 1:
         axes.plot(steps, values, color=style["color"], linewidth=0.7, alpha=0.35)
-        notes.append(f"Thin: as recorded; thick: running mean over {window} points.")
+        notes.append("Thin: as recorded; thick: smoothed.")
     axes.plot(steps, smooth, linewidth=1.8, **_marked(style, steps, marker))
 
 
 def _draw_many(axes, series: Sequence[tuple[np.ndarray, np.ndarray]], style, marker: str, notes: list[str]) -> None:
     smoothed = [(steps, *running_mean(values)) for steps, values in series]
-    window = max(w for _, _, w in smoothed)
     for steps, values, _ in smoothed:
         axes.plot(steps, values, color=style["color"], linewidth=0.7, alpha=0.4)
     at = median_and_range([(steps, values) for steps, values, _ in smoothed])
     axes.fill_between(at[0], at[2], at[3], color=style["color"], alpha=0.15, linewidth=0)
     axes.plot(at[0], at[1], linewidth=1.8, **_marked(style, at[0], marker))
     notes.append(f"Thick: median of {len(series)} runs; band: their range; thin: each run.")
-    if window > 1:
-        notes.append(f"Each is a running mean over {window} points.")
 
 
 def _marked(style: Mapping, steps, marker: str) -> dict:
@@ -188,10 +196,10 @@ def median_and_range(series: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndar
     return np.asarray(rows, dtype=float).reshape(-1, 4).T
 
 
-def comparison(groups: Sequence[Group], curve: Curve, slug: str, ylabel: str) -> Picture | None:
+def comparison(groups: Sequence[Group], curve: Curve, slug: str, heading: str, ylabel: str) -> Picture | None:
     """One metric over several groups of an artifact, a curve each (the median of its runs), or None without data."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.2, 3.1))
+        figure = Figure(figsize=(5.2, 3.1), layout="constrained")
         axes = figure.subplots()
         for group, colour, dash, marker in zip(groups, _cycle(), _DASHES * 2, _MARKERS * 2, strict=False):
             series = [(steps, values) for run in group.runs for steps, values in [run.series(curve.key)] if len(steps)]
@@ -205,13 +213,13 @@ def comparison(groups: Sequence[Group], curve: Curve, slug: str, ylabel: str) ->
         axes.set(xlabel="step (policy updates)", ylabel=ylabel)
         axes.set_ylim(bottom=0)
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, borderaxespad=0.1, fontsize=9)
-        return picture(figure, slug, "Variants side by side", "Of a variant with several seeds, the median.")
+        return picture(figure, slug, heading, "Of a variant with several seeds, the median.")
 
 
 def paper_picture(slug: str, heading: str, ylabel: str, curves: Mapping[str, Mapping[int, float]]) -> Picture:
     """The paper's published curve, small and labelled as the paper's."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(3.6, 2.6))
+        figure = Figure(figsize=(3.6, 2.6), layout="constrained")
         axes = figure.subplots()
         for (label, points), dash in zip(curves.items(), _DASHES, strict=False):
             axes.plot(list(points), list(points.values()), color=MUTED, linestyle=dash, linewidth=1.5, label=label)
@@ -227,9 +235,12 @@ def paper_picture(slug: str, heading: str, ylabel: str, curves: Mapping[str, Map
 def picture(figure: Figure, slug: str, heading: str, caption: str) -> Picture:
     """Both forms of a drawn figure."""
     png, svg = io.BytesIO(), io.StringIO()
-    figure.savefig(png, format="png", dpi=160, bbox_inches="tight", pad_inches=0.06)
+    if figure.get_layout_engine() is not None:  # lay out once, not at every one of the draws that saving takes
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    figure.savefig(png, format="png", dpi=160)
     with matplotlib.rc_context({"svg.hashsalt": slug}):
-        figure.savefig(svg, format="svg", bbox_inches="tight", pad_inches=0.06, metadata={"Date": None})
+        figure.savefig(svg, format="svg", metadata={"Date": None})
     return Picture(slug, heading, caption, _themed(svg.getvalue()), png.getvalue())
 
 
@@ -237,8 +248,8 @@ def _themed(svg: str) -> str:
     """An SVG document as an element for a page: without prologue, of fluid width, its colours the page's variables."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.DOTALL)
-    width = re.search(r'width="([\d.]+)pt"', body)[1]
-    style = f'style="width: 100%; max-width: {float(width) * 1.9:.0f}px" aria-hidden="true"'
+    width = float(re.search(r'width="([\d.]+)pt"', body)[1])
+    style = f'style="width: 100%; min-width: {0.75 * width:.0f}px; max-width: {1.9 * width:.0f}px" aria-hidden="true"'
     body = re.sub(r'(<svg[^>]*?) width="[^"]*"', rf"\1 {style}", body, count=1)
     body = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", body, count=1)
     for colour, variable in THEME.items():

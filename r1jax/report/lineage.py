@@ -7,12 +7,19 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.path import Path
 
 from r1jax.report.figures import COLOURS, MUTED, PAPER, STYLE, Picture, picture
 from r1jax.report.runs import Run, headline, in_order, load_runs, percent
 
-_BOX = (1.75, 0.62)  # inches
-_GAP = (0.35, 0.75)
+# inches
+_BOX = (1.6, 0.74)
+_LANE = 0.5  # width left for an arrow that passes a row
+_GAP = (0.3, 0.62)
+_PORT = 0.32  # between two arrows at one box
+
+Edge = tuple[str, str]
+Cell = str | tuple[Edge, int]  # a box, or an arrow's lane through the row of that number
 
 
 def lineage_text(store_root) -> str:
@@ -74,24 +81,32 @@ def _children(runs: Sequence[Run]) -> dict[str, dict[str, list[str]]]:
 def lineage_picture(runs: Sequence[Run]) -> Picture:
     """The graph by artifact name: versions share a box, roles stand on the arrows."""
     nodes, edges = _by_name(runs)
-    place = _places(nodes, edges)
-    across = max(x for x, _ in place.values()) + _BOX[0] / 2
+    depth = _depths(nodes, edges)
+    place, across = _places(_rows(nodes, edges, depth), edges, depth)
     down = max(y for _, y in place.values()) + _BOX[1] / 2
+    ways = {edge: [place[cell] for cell in _way(edge, depth)] for edge in edges}
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(across + 0.1, down + 0.1))
         axes = figure.add_axes((0, 0, 1, 1))
-        axes.set(xlim=(-0.05, across + 0.05), ylim=(down + 0.05, -0.05), aspect="equal")
+        axes.set(xlim=(-0.05, across + 0.05), ylim=(down + 0.05, -0.05))
         axes.axis("off")
-        for (parent, child), roles in edges.items():
-            _arrow(axes, place[parent], place[child], ", ".join(roles))
+        for edge, roles in edges.items():
+            way = ways[edge]
+            start = way[0][0] + _port(edge, {e: w[1][0] for e, w in ways.items() if e[0] == edge[0]})
+            end = way[-1][0] + _port(edge, {e: w[-2][0] for e, w in ways.items() if e[1] == edge[1]})
+            _arrow(axes, (start, way[0][1]), way[1:-1], (end, way[-1][1]), ", ".join(roles))
         for name, members in nodes.items():
             _box(axes, place[name], name, members)
-        return picture(figure, "lineage", "Lineage", "Arrows lead from parent to child and bear the parent's role.")
+        caption = (
+            "An arrow leads from parent to child and bears the parent's role. Dashed: unfinished or not in this store."
+        )
+        return picture(figure, "lineage", "Artifacts and what they were made from", caption)
 
 
-def _by_name(runs: Sequence[Run]) -> tuple[dict[str, list[Run]], dict[tuple[str, str], list[str]]]:
+def _by_name(runs: Sequence[Run]) -> tuple[dict[str, list[Run]], dict[Edge, list[str]]]:
+    """Names with their runs, parents first, and edges between names with their roles."""
     nodes: dict[str, list[Run]] = {}
-    edges: dict[tuple[str, str], list[str]] = {}
+    edges: dict[Edge, list[str]] = {}
     for run in in_order(runs):
         for role, ref in run.parents:
             parent = ref.partition("@")[0]
@@ -100,37 +115,79 @@ def _by_name(runs: Sequence[Run]) -> tuple[dict[str, list[Run]], dict[tuple[str,
             if role not in roles:
                 roles.append(role)
         nodes.setdefault(run.name, []).append(run)
-    return nodes, {edge: roles for edge, roles in edges.items() if edge[0] != edge[1]}
+    known = list(nodes)  # an artifact made from another of its name, or from a later one, is no arrow downwards
+    return nodes, {edge: roles for edge, roles in edges.items() if known.index(edge[0]) < known.index(edge[1])}
 
 
-def _places(nodes: Mapping[str, Sequence[Run]], edges: Mapping[tuple[str, str], Sequence[str]]) -> dict:
-    """Centres in inches: a row a generation, each row in the middle."""
-    depth = dict.fromkeys(nodes, 0)
-    for _ in nodes:  # longest path from a root; at most one round a node
-        for parent, child in edges:
-            depth[child] = min(max(depth[child], depth[parent] + 1), len(nodes) - 1)
-    rows: dict[int, list[str]] = {}
+def _depths(nodes: Mapping[str, Sequence[Run]], edges: Mapping[Edge, Sequence[str]]) -> dict[str, int]:
+    """The row of each name: the longest way from a root; names come parents first."""
+    depth: dict[str, int] = {}
     for name in nodes:
-        rows.setdefault(depth[name], []).append(name)
-    widest = max(len(row) for row in rows.values())
-    step_x, step_y = _BOX[0] + _GAP[0], _BOX[1] + _GAP[1]
-    place = {}
-    for y, d in enumerate(sorted(rows)):
-        indent = (widest - len(rows[d])) / 2
-        for x, name in enumerate(rows[d]):
-            place[name] = ((x + indent) * step_x + _BOX[0] / 2, y * step_y + _BOX[1] / 2)
-    return place
+        depth[name] = max((depth[parent] + 1 for parent, child in edges if child == name), default=0)
+    return depth
 
 
-def _arrow(axes, start, end, label: str) -> None:
-    far = end[1] - start[1] > 1.5 * (_BOX[1] + _GAP[1])
-    bend = 0.45 if far else 0.0
-    tail, head = (start[0], start[1] + _BOX[1] / 2), (end[0], end[1] - _BOX[1] / 2)
-    style = {"arrowstyle": "-|>", "mutation_scale": 11, "color": MUTED, "linewidth": 1.1, "shrinkA": 1, "shrinkB": 1}
-    axes.add_patch(FancyArrowPatch(tail, head, connectionstyle=f"arc3,rad={bend}", zorder=1, **style))
-    middle = ((tail[0] + head[0]) / 2 + bend * (head[1] - tail[1]) / 2, (tail[1] + head[1]) / 2)
-    axes.text(*middle, label, ha="center", va="center", fontsize=8, zorder=2,
-              bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.5})  # fmt: skip
+def _rows(nodes: Mapping[str, Sequence[Run]], edges: Mapping[Edge, Sequence[str]], depth: Mapping[str, int]):
+    """The cells of each row: boxes, and lanes for the arrows that pass it."""
+    rows: list[list[Cell]] = [[] for _ in range(max(depth.values()) + 1)]
+    for name in nodes:
+        rows[depth[name]].append(name)
+    for edge in edges:
+        for lane in _way(edge, depth)[1:-1]:
+            rows[lane[1]].append(lane)
+    return rows
+
+
+def _way(edge: Edge, depth: Mapping[str, int]) -> list[Cell]:
+    """The cells that an arrow leads through, its two boxes included."""
+    return [edge[0], *((edge, d) for d in range(depth[edge[0]] + 1, depth[edge[1]])), edge[1]]
+
+
+def _places(rows: Sequence[Sequence[Cell]], edges: Mapping[Edge, Sequence[str]], depth: Mapping[str, int]):
+    """Centres of the cells and the width of all, in inches: each cell near what leads to it, each row in the middle."""
+    widths = [sum(_width(cell) for cell in row) + _GAP[0] * (len(row) - 1) for row in rows]
+    place: dict[Cell, tuple[float, float]] = {}
+
+    def above(cell: Cell) -> float:
+        leading = [edge for edge in edges if edge[1] == cell] if isinstance(cell, str) else [cell[0]]
+        d = depth[cell] if isinstance(cell, str) else cell[1]
+        found = [place[(edge, d - 1) if (edge, d - 1) in place else edge[0]][0] for edge in leading]
+        return sum(found) / len(found) if found else 0.0
+
+    for d, row in enumerate(rows):
+        x = (max(widths) - widths[d]) / 2
+        for cell in sorted(row, key=above):
+            place[cell] = (x + _width(cell) / 2, d * (_BOX[1] + _GAP[1]) + _BOX[1] / 2)
+            x += _width(cell) + _GAP[0]
+    return place, max(widths)
+
+
+def _width(cell: Cell) -> float:
+    return _BOX[0] if isinstance(cell, str) else _LANE
+
+
+def _port(edge: Edge, beside: Mapping[Edge, float]) -> float:
+    """How far from a box's middle an arrow touches it: beside the box's others, by where each goes next."""
+    order = sorted(beside, key=beside.__getitem__)
+    return (order.index(edge) - (len(order) - 1) / 2) * min(_PORT, _BOX[0] * 0.8 / len(order))
+
+
+def _arrow(axes, start, lanes, end, label: str) -> None:
+    """A smooth way from the foot of one box, down its lanes, to the head of another."""
+    half = _BOX[1] / 2
+    points = [(start[0], start[1] + half)]
+    for x, y in lanes:
+        points += [(x, y - half), (x, y + half)]
+    points.append((end[0], end[1] - half))
+    corners, codes = [points[0]], [Path.MOVETO]
+    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+        corners += [(x0, (y0 + y1) / 2), (x1, (y0 + y1) / 2), (x1, y1)]
+        codes += [Path.CURVE4] * 3
+    style = {"arrowstyle": "-|>", "mutation_scale": 11, "facecolor": MUTED, "edgecolor": MUTED, "linewidth": 1.1}
+    axes.add_patch(FancyArrowPatch(path=Path(corners, codes), zorder=1, **style))
+    middle = lanes[0] if lanes else ((points[0][0] + points[1][0]) / 2, (points[0][1] + points[1][1]) / 2)
+    back = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.5}
+    axes.text(*middle, label, ha="center", va="center", fontsize=8, zorder=2, bbox=back)
 
 
 def _box(axes, centre, name: str, members: Sequence[Run]) -> None:
@@ -139,16 +196,19 @@ def _box(axes, centre, name: str, members: Sequence[Run]) -> None:
     edge = COLOURS["blue"] if done else MUTED
     style = {"boxstyle": "round,pad=0,rounding_size=0.08", "facecolor": PAPER, "edgecolor": edge, "linewidth": 1.3}
     axes.add_patch(FancyBboxPatch(corner, *_BOX, linestyle="-" if done else (0, (3, 2)), zorder=3, **style))
-    axes.text(centre[0], centre[1] - 0.15, name, ha="center", va="center", fontsize=10, weight="bold", zorder=4)
-    axes.text(centre[0], centre[1] + 0.12, _below(members), ha="center", va="center", fontsize=8, zorder=4)
+    which, score = _below(members)
+    lines = ((name, 10, "bold"), (which, 8, "normal"), (score, 8, "normal"))
+    for offset, (text, size, weight) in zip((-0.2, 0.04, 0.22), lines, strict=True):
+        axes.text(centre[0], centre[1] + offset, text, ha="center", va="center", fontsize=size, weight=weight, zorder=4)
 
 
-def _below(members: Sequence[Run]) -> str:
+def _below(members: Sequence[Run]) -> tuple[str, str]:
+    """What stands under a name: which versions, and the range of their last pass@1."""
     if not members:
-        return "not in this store"
+        return "not in this store", ""
     which = members[0].version if len(members) == 1 else f"{len(members)} versions"
     scores = [ends[1] for run in members if run.suites and (ends := run.ends(f"eval/{run.suites[0]}/pass@1"))]
     if not scores:
-        return f"{which}, {members[0].state}"
+        return which, members[0].state
     low, high = percent(min(scores)), percent(max(scores))
-    return f"{which}, pass@1 {high if low == high else low.removesuffix(' %') + '–' + high}"
+    return which, f"pass@1 {high if low == high else low.removesuffix(' %') + '–' + high}"

@@ -63,15 +63,16 @@ def _summary(groups: Sequence[Group], runs: Sequence[Run]) -> str:
     rl = [group for group in groups if group.runs[0].is_rl]
     finished = sum(run.finished for run in runs)
     lead = f"{_count(len(runs), 'artifact')}, {finished} finished."
-    told = " ".join(sentence for group in rl if (sentence := _sentence(group)))
-    told = told or "No reinforcement-learning artifact with a held-out evaluation is in this store yet."
+    told = [sentence for group in rl if (sentence := _sentence(group))]
+    told = told or ["No reinforcement-learning artifact with a held-out evaluation is in this store yet."]
+    said = "".join(f"<p>{safe(sentence)}</p>" for sentence in [f"{lead} {told[0]}", *told[1:]])
     titles = [group.title for group in sorted(groups, key=lambda group: not group.runs[0].is_rl)]
     links = [*titles, "Lineage", "Configuration", "Commands"]
     nav = "".join(f'<a href="#{_anchor(link)}">{safe(link)}</a>' for link in links)
-    head = ("artifact", "state", "steps", "suite", "pass@1", "cons@k", "length (tokens)", "seconds")
-    rows = table(head, [_row(run) for run in runs], words=2)
+    head = ("artifact", "state", "suite", "steps", "pass@1", "cons@k", "length (tokens)", "seconds")
+    rows = table(head, [_row(run) for run in runs], words=3)
     return (
-        f"<h1>r1jax report</h1><p>{safe(lead)} {safe(told)}</p><nav>{nav}</nav>{rows}"
+        f"<h1>r1jax report</h1>{said}<nav>{nav}</nav>{rows}"
         '<p class="note">First → last evaluation on held-out problems: pass@1 is the mean over samples, '
         "cons@k the majority answer of k samples.</p>"
     )
@@ -83,8 +84,8 @@ def _row(run: Run) -> tuple[str, ...]:
     return (
         run.ref,
         run.state,
-        str(run.steps),
         suite or "–",
+        str(run.steps),
         _ends(run, f"eval/{suite}/pass@1", percent),
         _ends(run, consensus, percent) + (f" (k = {consensus.rsplit('@', 1)[1]})" if consensus else ""),
         _ends(run, run.length_key, lambda value: f"{value:.0f}"),
@@ -135,16 +136,14 @@ def _group_section(group: Group, groups: Sequence[Group], drawn: list[Picture]) 
     first_rl = next((other for other in groups if other.runs[0].is_rl), None)
     shown, absent = pictures(group, beside_paper=group is first_rl)
     drawn += shown
-    parts = [f'<h2 id="{_anchor(group.title)}">{safe(group.title)}</h2>']
+    parts = [f'<h2 id="{_anchor(group.title)}">{safe(group.title)}</h2>', figures(shown)]
     siblings = [other for other in groups if other.name == group.name]
-    if len(siblings) > 1:
-        parts.append(f"<p>{safe(_difference(group, siblings[0]))}</p>")
-        if group is siblings[0]:
-            extra = _comparisons(siblings)
-            drawn += extra
-            parts.append(f"<h3>All variants of {safe(group.name)}</h3>{figures(extra)}<h3>Curves</h3>")
-    if shown:
-        parts.append(figures(shown))
+    if len(siblings) > 1 and group is not siblings[0]:
+        parts.insert(1, f"<p>{safe(_difference(group, siblings[0]))}</p>")
+    elif len(siblings) > 1:
+        extra = _comparisons(siblings)
+        drawn += extra
+        parts.append(f"<h3>Variants of {safe(group.name)} side by side</h3>{figures(extra)}")
     gate = gate_rows(group)
     if gate:
         parts.append("<h3>Gate</h3>" + table(("measure", *(run.version for run in group.runs)), gate_cells(gate)))
@@ -164,16 +163,19 @@ def _comparisons(groups: Sequence[Group]) -> list[Picture]:
     first = groups[0]
     suite = first.suites[0] if first.suites else ""
     wanted = (
-        (Curve(f"eval/{suite}/pass@1", "pass@1", 100), "variants_accuracy", f"pass@1 on held-out {suite} (%)"),
-        (Curve(first.runs[0].length_key, "length"), "variants_length", "response length (tokens)"),
+        (
+            Curve(f"eval/{suite}/pass@1", "pass@1", 100),
+            "variants_accuracy",
+            f"pass@1 on held-out {suite}",
+            "pass@1 (%)",
+        ),
+        (Curve(first.runs[0].length_key, "length"), "variants_length", "Response length", "length (tokens)"),
     )
-    drawn = (comparison(groups, curve, f"{first.slug}_{slug}", label) for curve, slug, label in wanted)
+    drawn = (comparison(groups, curve, f"{first.slug}_{slug}", *labels) for curve, slug, *labels in wanted)
     return [picture for picture in drawn if picture]
 
 
 def _difference(group: Group, first: Group) -> str:
-    if group is first:
-        return "This artifact has variants; each of the others says how its configuration differs from this one's."
     ours, theirs = (dict(flatten(g.runs[0].config)) for g in (group, first))
     rows = [
         f"{key} {theirs.get(key, 'unset')} → {ours.get(key, 'unset')}"

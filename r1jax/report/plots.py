@@ -57,62 +57,56 @@ def _accuracy(group: Group, suite: str) -> Plot:
     curves += [Curve(key, key.removeprefix(prefix), 100) for key in consensus]
     panel = Panel("held-out accuracy (%)", tuple(curves))
     slug = "accuracy_" + re.sub(r"[^A-Za-z0-9.-]+", "_", suite)
-    return Plot(slug, f"Accuracy on held-out {suite}", "Compare the paper's figure 2.", (panel,))
+    caption = "Compare the paper's figure 2." if group.runs[0].is_rl else ""
+    return Plot(slug, f"Accuracy on held-out {suite}", caption, (panel,))
 
 
 def _rl_plots(group: Group) -> list[Plot]:
     suites = group.suites
     accuracy = [_accuracy(group, suite) for suite in suites]
     if not suites:
-        accuracy = [_one("accuracy", "Held-out accuracy", "accuracy (%)", (_percent("eval/*/pass@1", "pass@1"),), "")]
+        accuracy = [_one("accuracy", "Held-out accuracy", "accuracy (%)", (_percent("eval/*/pass@1", "pass@1"),))]
     lengths = (Curve("rollout/length", "training rollouts"),)
     lengths += tuple(Curve(f"eval/{suite}/length", f"held-out {suite}") for suite in suites)
     length = _one("length", "Response length", "response length (tokens)", lengths, "Compare the paper's figure 3.")
-    return [*accuracy, length, *_behaviour(), *_reward(group), *_machine()]
+    return [*accuracy, length, *_language(), *_reward(group), *_policy(), *_machine()]
 
 
-def _behaviour() -> list[Plot]:
+def _language() -> list[Plot]:
+    reflection = (Curve("rollout/reflection", "reflection words"),)
+    mixing = (_percent("rollout/language_mix", "language mixing"),)
+    said = "Words such as wait, wrong, check, in training rollouts."
     return [
-        _one(
-            "reflection", "Reflection", "reflection words a response",
-            (Curve("rollout/reflection", "reflection words"),),
-            "Words such as wait, wrong, check, in training rollouts.",
-        ),
-        Plot(
-            "attempts", "Attempts", "A retry is a failed attempt that another one follows.",
-            (
-                Panel("attempts a response", (Curve("rollout/attempts", "attempts"),)),
-                Panel("retries after failure (%)", (_percent("rollout/retry_after_failure", "retries after failure"),)),
-            ),
-        ),
-        _one(
-            "language_mixing", "Language mixing", "mixed responses (%)",
-            (_percent("rollout/language_mix", "language mixing"),),
-            "Training rollouts whose thought mixes languages.",
-        ),
-    ]  # fmt: skip
+        _one("reflection", "Reflection", "reflection words a response", reflection, said),
+        _one("language_mixing", "Language mixing", "mixed responses (%)", mixing, "Of training rollouts."),
+    ]
 
 
 def _reward(group: Group) -> list[Plot]:
     parts = sorted(key for key in group.keys if key.startswith("rollout/reward/")) or ["rollout/accuracy"]
-    rewards = [Curve("rollout/reward", "total"), *(Curve(key, key.rsplit("/", 1)[1]) for key in parts)]
+    rewards = (Curve("rollout/reward", "total"), *(Curve(key, key.rsplit("/", 1)[1]) for key in parts))
     shares = (
         _percent("rollout/truncated", "truncated responses"),
         _percent("rollout/zero_variance", "groups of equal reward"),
     )
     return [
-        _one("reward", "Reward and its parts", "mean reward", tuple(rewards), "Each part before its weight."),
-        _one("waste", "Truncation, groups without signal", "share (%)", shares, "Equal rewards teach nothing."),
-        Plot(
-            "policy", "Policy", "",
-            (
-                Panel("entropy (nats)", (Curve("train/entropy", "entropy"),)),
-                Panel("KL to reference (nats)", (Curve("train/kl", "KL"),)),
-                Panel("clipped tokens (%)", (_percent("train/clip_fraction", "clip fraction"),)),
-                Panel("loss", (Curve("train/loss", "loss"),)),
-            ),
-        ),
-    ]  # fmt: skip
+        _one("reward", "Reward and its parts", "mean reward", rewards, "Each part before its weight."),
+        _one("waste", "Responses cut off, groups without signal", "share (%)", shares, "Equal rewards teach nothing."),
+    ]
+
+
+def _policy() -> list[Plot]:
+    attempts = Panel("attempts a response", (Curve("rollout/attempts", "attempts"),))
+    retries = Panel("retries (%)", (_percent("rollout/retry_after_failure", "retries after failure"),))
+    entropy = Panel("entropy (nats)", (Curve("train/entropy", "entropy"),))
+    divergence = Panel("KL (nats)", (Curve("train/kl", "KL"),))
+    clipped = Panel("clipped (%)", (_percent("train/clip_fraction", "clip fraction"),))
+    loss = Panel("loss", (Curve("train/loss", "loss"),))
+    return [
+        Plot("attempts", "Attempts", "A retry: a failed attempt that another one follows.", (attempts, retries)),
+        Plot("policy", "Entropy, divergence from the reference", "Means over tokens.", (entropy, divergence)),
+        Plot("updates", "Policy updates", "Clipped: share of tokens whose ratio left its bounds.", (clipped, loss)),
+    ]
 
 
 def _machine() -> list[Plot]:
@@ -146,8 +140,8 @@ def _machine() -> list[Plot]:
 
 def _pretrain_plots(group: Group) -> list[Plot]:
     plots = [
-        _one("loss", "Pre-training loss", "loss (nats a token)", (Curve("train/loss", "loss"),), ""),
-        _one("speed", "Speed", "tokens a second", (Curve("train/tokens_per_second", "training"),), ""),
+        _one("loss", "Training loss", "loss (nats a token)", (Curve("train/loss", "loss"),)),
+        _one("speed", "Speed", "tokens a second", (Curve("train/tokens_per_second", "training"),)),
     ]
     return [_accuracy(group, suite) for suite in group.suites] + plots
 
@@ -161,7 +155,7 @@ def gate_rows(group: Group) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _one(slug: str, heading: str, ylabel: str, curves: tuple[Curve, ...], caption: str) -> Plot:
+def _one(slug: str, heading: str, ylabel: str, curves: tuple[Curve, ...], caption: str = "") -> Plot:
     return Plot(slug, heading, caption, (Panel(ylabel, curves),))
 
 

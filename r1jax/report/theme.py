@@ -14,6 +14,7 @@ body { margin: 0 auto; max-width: 76rem; padding: 1rem; background: var(--page);
   font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Noto Sans CJK SC", sans-serif; }
 h1 { font-size: 1.6rem; margin: .5rem 0; } h2 { font-size: 1.3rem; margin: 2.5rem 0 .5rem; overflow-wrap: anywhere; }
 h3 { font-size: 1.05rem; margin: 1.5rem 0 .5rem; } h4 { font-size: .95rem; margin: 0 0 .4rem; }
+h4.kind { margin-top: 1.2rem; }
 p { margin: .5rem 0; max-width: 46rem; }
 nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; } a { color: var(--blue); }
 .note, figcaption, .meta { color: var(--muted); font-size: .85rem; }
@@ -21,11 +22,13 @@ nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; } a { color: var(--blue)
   min-width: 0; }
 .plots { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr));
   align-items: start; }
+figure { overflow-x: auto; }
 figure svg { display: block; height: auto; } figure h4 { margin: 0 0 .4rem; } figcaption { margin-top: .4rem; }
-figure.paper { border-style: dashed; } figure.paper svg { max-width: 24rem !important; margin: 0 auto; }
+figure.paper { border-style: dashed; } figure.paper svg { width: 72% !important; margin: 0 auto; }
 .scroll { overflow-x: auto; margin: .8rem 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+td:first-child { white-space: nowrap; } .config td:first-child { white-space: normal; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 .config td { font-size: .8rem; overflow-wrap: anywhere; }
 pre { margin: .3rem 0; white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate; font-size: .85rem;

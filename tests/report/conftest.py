@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
@@ -104,36 +105,39 @@ def experiment(name, seed=0, beta=0.001, rl=True):
     return fields | {"rl": {"steps": 240, "loss": {"beta": beta}, "rewards": [["accuracy", 1.0]]} if rl else None}
 
 
-@pytest.fixture
-def store_root(tmp_path):
-    """base, three seeds of r1-zero, a variant of it that is not finished, and a child of a parent that is elsewhere."""
-    root = tmp_path / "demo-store"
-    losses = [
-        {"step": s, "time": 0.5 * s, "train/loss": 1 + 4 / (1 + s), "train/tokens_per_second": 15000} for s in range(90)
-    ]
+def write_store(root):
+    """base, three seeds of r1-zero, a variant that is not finished, and dev1, one of whose parents is elsewhere."""
+    losses = [{"step": s, "time": 0.5 * s, "train/loss": 1 + 4 / (1 + s)} for s in range(40)]
     losses[-1] |= {"eval/gate/arithmetic": 0.991, "eval/gate/wrong_accepted": 0.012}
     write_artifact(root, "base@tiny", config=experiment("base", rl=False), metrics=losses)
     rollouts = [
-        (0, [record(text=trace(17, 18), accuracy=0.0, step=0), record(text=trace(22), accuracy=1.0, step=0)]),
-        (
-            32,
-            [record(text=trace(17, 22), accuracy=1.0, step=32), record(text=trace(17, 18, 22), accuracy=1.0, step=32)],
-        ),
+        (0, [record(text=trace(17, 18), step=0), record(text=trace(22), accuracy=1.0, step=0)]),
+        (32, [record(text=t, accuracy=1.0, step=32) for t in (trace(17, 22), trace(17, 18, 22), trace(18, 17, 22))]),
         (64, [record(text=trace(17, 18, 19, 22), accuracy=1.0, step=64)]),
     ]
+    from_base = [("weights", "base@tiny")]
     for seed, version in enumerate(("tiny", "tiny-seed1", "tiny-seed2")):
-        write_artifact(
-            root, f"r1-zero@{version}", config=experiment("r1-zero", seed), parents=[("weights", "base@tiny")],
-            metrics=rl_metrics(seed=seed), rollouts=rollouts, held_out=held_out(),
-        )  # fmt: skip
-    write_artifact(
-        root, "r1-zero@tiny-beta", config=experiment("r1-zero", beta=0.1), parents=[("weights", "base@tiny")],
-        metrics=rl_metrics(steps=100, seed=4), finished=False,
-    )  # fmt: skip
+        config, metrics = experiment("r1-zero", seed), rl_metrics(seed=seed)
+        samples = {"rollouts": rollouts, "held_out": held_out()}
+        write_artifact(root, f"r1-zero@{version}", config=config, parents=from_base, metrics=metrics, **samples)
+    kept = ("step", "eval/countdown/pass@1", "eval/countdown/length")
+    metrics = [{key: row[key] for key in kept if key in row} for row in rl_metrics(steps=100, seed=4)]
+    config = experiment("r1-zero", beta=0.1)
+    write_artifact(root, "r1-zero@tiny-beta", config=config, parents=from_base, metrics=metrics, finished=False)
     write_artifact(root, "elsewhere@small", config=experiment("elsewhere", rl=False))
-    parents = [("weights", "base@tiny"), ("data", "r1-zero@tiny"), ("judge", "elsewhere@small")]
-    write_artifact(
-        root, "dev1@tiny", config=experiment("dev1", rl=False), parents=parents, metrics=losses[:1], finished=False
-    )
+    parents = [*from_base, ("data", "r1-zero@tiny"), ("judge", "elsewhere@small")]
+    write_artifact(root, "dev1@tiny", config=experiment("dev1", rl=False), parents=parents, finished=False)
     shutil.rmtree(root / "elsewhere")
     return root
+
+
+@pytest.fixture(scope="session")
+def store_root(tmp_path_factory):
+    """The synthetic store; read only."""
+    return write_store(tmp_path_factory.mktemp("report") / "demo-store")
+
+
+@pytest.fixture
+def builders():
+    """What tests make small stores of their own with."""
+    return SimpleNamespace(artifact=write_artifact, record=record, trace=trace, experiment=experiment)
