@@ -5,6 +5,7 @@ file shows each of them a text that breaks it.
 """
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -45,11 +46,17 @@ def sources(*folders):
     return [(n, (ROOT / n).read_text(encoding="utf-8")) for n in tracked(".py") if n.startswith(folders)]
 
 
+@functools.cache
+def parse(text):
+    """The syntax tree of a text; every rule reads the same one."""
+    return ast.parse(text)
+
+
 def imports(path, text):
     """(line, dotted name) of everything a file imports, inside functions too, relative ones resolved."""
     package = path.removesuffix(".py").split("/")[:-1]
     found = []
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parse(text)):
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -108,7 +115,7 @@ def axis_complaints(path, text):
     if path == "r1jax/core/mesh.py":
         return []
     complaints = []
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parse(text)):
         if isinstance(node, ast.Call) and called(node) in AXIS_CALLS:
             given = [*node.args, *[keyword.value for keyword in node.keywords]]
             texts = {n.value for value in given for n in ast.walk(value) if isinstance(n, ast.Constant)}
@@ -122,7 +129,7 @@ def budget_complaints(path, text):
     lines, complaints = text.count("\n"), []
     if lines > FILE_LINES and not path.startswith("tests/"):
         complaints.append(f"{path}: {lines} lines, more than {FILE_LINES}")
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parse(text)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             length = node.end_lineno - node.lineno + 1
             if length > FUNCTION_LINES:
@@ -133,7 +140,7 @@ def budget_complaints(path, text):
 def danger_complaints(path, text):
     """No evaluation of text, no unpickling."""
     complaints = []
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parse(text)):
         if not isinstance(node, ast.Call):
             continue
         name = ast.unparse(node.func)
@@ -150,7 +157,7 @@ def danger_complaints(path, text):
 def except_complaints(path, text):
     """No bare except, and no broad one that passes over the error in silence."""
     broad, complaints = ("Exception", "BaseException"), []
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parse(text)):
         if isinstance(node, ast.ExceptHandler):
             kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
             silent = all(isinstance(s, (ast.Pass, ast.Continue)) or
@@ -167,7 +174,7 @@ def except_complaints(path, text):
 
 def docstring_complaints(path, text):
     """Modules, public functions, classes and methods say what they are; properties may leave it to the class."""
-    tree = ast.parse(text)
+    tree = parse(text)
     complaints = [] if ast.get_docstring(tree) or not tree.body else [f"{path}: no module docstring"]
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     public = [n for n in tree.body if isinstance(n, kinds) and not n.name.startswith("_")]
