@@ -60,9 +60,9 @@ def test_marks_are_what_is_counted(text):
 
 def test_long_hostile_text_takes_no_time(builders):
     text = "<think> 1 + 1 = 3 wait " + "1 + ( " * 20000 + " " * 20000 + "1 = 2"
-    began = time.perf_counter()
+    began = time.process_time()
     assert corrected(builders.record(text=text, accuracy=1.0)) is not None
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
 
 
 def test_aha_is_the_earliest_step_and_there_the_most_reflective(store_root):
