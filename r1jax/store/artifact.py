@@ -50,7 +50,7 @@ class Artifact:
         self._lock = lock
         self._checkpoints = Checkpoints(path / "checkpoints", self.ref)
         self._experiment = read_json(path / "experiment.json")
-        self._last_logged = self._last_step_logged() if writable else None
+        self._last_logged = on_primary(self._last_step_logged) if writable else None
 
     def __repr__(self) -> str:
         return f"Artifact({self.ref}, {'finished' if self.finished else 'unfinished'})"
@@ -227,7 +227,7 @@ class Artifact:
         """Forget metrics and samples after `step`, and set later checkpoints aside."""
         self._require_writable()
         on_primary(lambda: self._cut_files(step))
-        self._last_logged = self._last_step_logged()
+        self._last_logged = on_primary(self._last_step_logged)
 
     def _cut_files(self, step: int) -> None:
         for later in self._checkpoints.steps():
