@@ -1,0 +1,88 @@
+"""Evaluation on held-out problems: pass@1 over several samples, majority vote, lengths, and the texts kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from r1jax.core.config import EvalConfig
+from r1jax.core.records import Completion, Problem
+from r1jax.data.world import traces
+from r1jax.eval import metrics
+from r1jax.rewards import combine, countdown, language
+from r1jax.rewards import format as form
+from r1jax.sampler.responses import Responses, respond
+from r1jax.sampler.sampling import Sampling
+
+
+def vote_key(problem: Problem, completion: Completion) -> str | None:
+    """What a sample votes for: an expression's value in Countdown, else the final answer's text; None abstains."""
+    answer = form.answer_of(completion.full_text) if problem.domain == "countdown" else form.final_answer(
+        completion.full_text)
+    if answer is None or problem.domain != "countdown":
+        return answer
+    value = countdown.evaluate(answer)
+    return None if value is None else str(value)
+
+
+def response_metrics(responses: Responses) -> dict[str, float]:
+    """What the responses look like, whatever their reward: length, truncation, reflection, languages, attempts."""
+    texts = [c.full_text for c in responses.completions]
+    out = {
+        "length": float(np.mean(responses.rollout.lengths)),
+        "truncated": float(1 - np.mean(responses.rollout.finished)),
+        "reflection": float(np.mean([language.reflection_count(t) for t in texts])),
+        "language_mix": float(np.mean([language.mixed(t) for t in texts])),
+    }
+    countdown_rows = [i for i in range(len(texts)) if responses.problem_of(i).domain == "countdown"]
+    if countdown_rows:
+        out |= traces.summary(traces.read(texts[i], responses.problem_of(i).meta["target"]) for i in countdown_rows)
+    return out
+
+
+def records(responses: Responses, scores, step: int, rows: Sequence[int]) -> list[dict[str, Any]]:
+    """Rows of a rollout as records of the store's schema (store/samples.py)."""
+    out = []
+    for i in rows:
+        problem, completion = responses.problem_of(i), responses.completions[i]
+        out.append({
+            "problem": problem.id, "domain": problem.domain, "question": problem.question, "answer": problem.answer,
+            "prompt_ids": responses.prompts[i // responses.samples], "completion_ids": list(completion.ids),
+            "text": completion.text, "step": step, "truncated": completion.truncated,
+            "scores": {name: float(values[i]) for name, values in scores.parts.items()},
+            "total": math.nan if scores.unscorable[i] else float(scores.total[i]),
+        })
+    return out
+
+
+def evaluate(cfg, params, tokenizer, template: str, problems: Sequence[Problem], config: EvalConfig, key, *, mesh,
+             slots: int, max_new_tokens: int, suite: str, step: int = 0) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Samples and grades held-out problems.
+
+    Args:
+      params: weights. problems: held-out questions, each answered `config.samples` times.
+      max_new_tokens: token budget, unless the configuration has its own. suite: name in the metrics' keys.
+
+    Returns:
+      (metrics ``eval/<suite>/...``: pass@1 with its standard error over problems, pass@k and cons@k for
+      k samples, and what `response_metrics` says; records of every sample).
+    """
+    sampling = Sampling(tokenizer.eos, config.temperature, config.top_p)
+    responses = respond(cfg, params, tokenizer, template, problems, key, sampling=sampling, samples=config.samples,
+                        max_new_tokens=config.max_new_tokens or max_new_tokens, mesh=mesh, slots=slots)
+    asked = [responses.problem_of(i) for i in range(len(responses.completions))]
+    scores = combine.score(combine.resolve((("accuracy", 1.0), ("format", 1.0))), asked, responses.completions)
+    G = config.samples
+    correct = np.nan_to_num(scores.parts["accuracy"]).reshape(-1, G)
+    votes = [vote_key(p, c) for p, c in zip(asked, responses.completions, strict=True)]
+    cons = [metrics.cons_at_k(votes[q * G:(q + 1) * G], correct[q]) for q in range(len(problems))]
+    pass_k = metrics.pass_at_k(np.full(len(problems), G), correct.sum(axis=1).astype(int), G)
+    found = {"pass@1": float(correct.mean()), "pass@1/stderr": metrics.standard_error(correct.mean(axis=1)),
+             f"pass@{G}": float(np.mean(pass_k)), f"cons@{G}": float(np.mean(cons)),
+             "format": float(np.mean(scores.parts["format"])), "tokens_per_second": responses.report.tokens
+             / responses.report.seconds} | response_metrics(responses)
+    kept = records(responses, scores, step, range(len(asked)))
+    return {f"eval/{suite}/{name}": value for name, value in found.items()}, kept
