@@ -115,12 +115,17 @@ def test_whole_logits_never_exist_forward_or_backward():
     assert whole == everything and "scan" not in whole_names
 
 
-def test_head_gradient_is_summed_in_float32_under_bfloat16():
-    # Each of 600 tokens adds exactly (-1/2, 1/2); bfloat16 sums of halves stop growing at 128.
-    hidden, head = jnp.ones((1, 600, 1), jnp.bfloat16), jnp.zeros((2, 1), jnp.float32)
-    targets = jnp.zeros((1, 600), jnp.int32)
-    to_hidden, to_head = jax.grad(lambda h, w: -token_logprobs(h, w, targets, chunk=1)[0].sum(), (0, 1))(hidden, head)
-    np.testing.assert_array_equal(to_head, [[-300.0], [300.0]])
+@pytest.mark.parametrize("chunk", [1, 301])
+def test_head_gradient_is_summed_in_float32_under_bfloat16(chunk):
+    # Each of 602 tokens adds exactly (-1/2, 1/2). Sums of halves in bfloat16 stop growing at 128, and it has no 150.5.
+    hidden, head = jnp.ones((1, 602, 1), jnp.bfloat16), jnp.zeros((2, 1), jnp.float32)
+    targets = jnp.zeros((1, 602), jnp.int32)
+
+    def loss(hidden, head):
+        return -token_logprobs(hidden, head, targets, chunk=chunk)[0].sum()
+
+    to_hidden, to_head = jax.grad(loss, argnums=(0, 1))(hidden, head)
+    np.testing.assert_array_equal(to_head, [[-301.0], [301.0]])
     assert to_hidden.dtype == jnp.bfloat16 and to_head.dtype == jnp.float32
 
 
