@@ -90,14 +90,20 @@ class EvalConfig:
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Next-token training on packed documents."""
+    """Next-token training on packed documents.
+
+    Attributes:
+      steps: updates. rows: packed rows an update, in `micro_batches` parts. row_length: T.
+      steps_per_chunk: updates whose documents are drawn and packed together.
+    """
 
     steps: int
     rows: int
     row_length: int
-    documents: int
     micro_batches: int = 1
-    checkpoint_every: int = 200
+    steps_per_chunk: int = 50
+    checkpoint_every: int = 250
+    log_every: int = 25
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,10 @@ class RLConfig:
       reference_every: steps after which the reference model becomes the current policy; 0: never.
       row_length: packed training row. rows_per_micro_batch: rows a gradient accumulation step.
       slots: sampler rows decoded together.
+      old_logp: "trainer" recomputes log-probabilities before the first update on a rollout; "sampler"
+        takes the recorded ones, which is exact where the two agree (the mismatch metrics say so).
+      checkpoint_every: steps, rounded up to the end of a rollout. keep_rollouts: rollout records
+        written a rollout (0: none). max_skipped: updates in a row that may be skipped as not finite.
     """
 
     steps: int
@@ -127,6 +137,7 @@ class RLConfig:
     row_length: int = 256
     rows_per_micro_batch: int = 32
     slots: int = 256
+    old_logp: str = "trainer"
     checkpoint_every: int = 16
     keep_rollouts: int = 64
     max_skipped: int = 5

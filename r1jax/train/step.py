@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from r1jax.core.mesh import replicated, sharding
 from r1jax.core.types import Batch, TrainState
+from r1jax.ops.masked import combine_metrics, finish_metrics
 
 LossFn = Callable[[Any, Batch], tuple[jax.Array, dict[str, jax.Array]]]
 
@@ -47,12 +48,6 @@ def _like_params(tree, param_shardings, whole):
 def batch_shardings(mesh: Mesh, batch: Batch) -> Batch:
     """Shardings of [M, B, T] arrays: the rows of each micro-batch over the batch axes."""
     return jax.tree.map(lambda x: sharding(mesh, (None, "batch", None), x.shape), batch)
-
-
-def combine_metrics(total: dict, new: dict) -> dict:
-    """Adds metrics over micro-batches; those whose name ends in ``max`` or ``max_abs`` by their maximum."""
-    return {name: jnp.maximum(total[name], new[name]) if name.endswith(("max", "max_abs")) else total[name] + new[name]
-            for name in total}
 
 
 def accumulate(loss_fn: LossFn, params, batch: Batch, count: jax.Array):
@@ -98,8 +93,23 @@ def make_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, sharding
         params, opt_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old),
                                          (params, opt_state), (state.params, state.opt_state))
         skipped = jnp.where(finite, 0, state.skipped + 1)
-        metrics = metrics | {"train/loss": loss, "train/grad_norm": norm, "train/skipped": skipped}
+        metrics = finish_metrics(metrics) | {"train/loss": loss, "train/grad_norm": norm, "train/skipped": skipped}
         return TrainState(state.step + 1, params, opt_state, skipped), metrics
 
     out = None if shardings is None else (shardings, None)
     return jax.jit(step, donate_argnums=0, out_shardings=out)
+
+
+def make_score(cfg_logp: Callable[[Any, Batch], jax.Array]):
+    """The jitted ``score(params, batch, count) -> logp [M, B, T]``: a frozen model's log-probabilities.
+
+    cfg_logp: (params, Batch of [B, T]) -> [B, T]. Micro-batches from `count` on are left 0.
+    """
+    def score(params, batch: Batch, count: jax.Array):
+        def body(index, out):
+            rows = jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, 0, keepdims=False), batch)
+            return jax.lax.dynamic_update_index_in_dim(out, cfg_logp(params, rows), index, 0)
+
+        return jax.lax.fori_loop(0, count, body, jnp.zeros(batch.tokens.shape, jnp.float32))
+
+    return jax.jit(score)

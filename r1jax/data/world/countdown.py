@@ -23,12 +23,22 @@ SMALLEST, LARGEST = 1, 9
 LARGEST_VALUE = 99
 
 # What the documents are made of. Shares of documents, unless said otherwise.
-GUESS_SHARE = 0.55  # short guesses; the rest are search traces
+GUESS_SHARE = 0.65  # short guesses; the rest are search traces
 GUESS_RIGHT = 0.08  # of guesses that are right
-ATTEMPT_RIGHT = 0.25  # of attempts in a search trace that are drawn as a solution
+HIT_TAKEN = 0.85  # of first steps from which the target is one step away, how often that step is taken
 TAGLESS_SHARE = 0.06  # of documents without think and answer tags
-# (share, chance of giving up after each failed attempt, chance of switching language there)
-MOODS = ((0.55, 0.50, 0.02), (0.25, 0.15, 0.06), (0.20, 0.03, 0.15))
+
+
+@dataclass(frozen=True)
+class Mood:
+    """A writer of search traces: `share` of them, and the chances of what follows a failed attempt."""
+
+    share: float
+    give_up: float
+    switch_language: float
+
+
+MOODS = (Mood(0.65, 0.50, 0.02), Mood(0.20, 0.15, 0.06), Mood(0.15, 0.03, 0.15))
 MOST_ATTEMPTS = 13
 
 
@@ -36,9 +46,11 @@ MOST_ATTEMPTS = 13
 class Attempt:
     """Two steps over three numbers: ``a op b = x`` and then ``x op c`` or ``c op x``.
 
-    steps: the trace's text. expression: the same as one expression. value: what it comes to.
+    first: the first step. steps: the trace's text. expression: the same as one expression. value: what
+    it comes to.
     """
 
+    first: str
     steps: str
     expression: str
     value: int
@@ -69,7 +81,7 @@ def _steps(a: int, b: int):
                 yield b, op, a, value
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def attempts(numbers: tuple[int, ...]) -> tuple[Attempt, ...]:
     """Every attempt on three sorted numbers."""
     found = []
@@ -81,19 +93,20 @@ def attempts(numbers: tuple[int, ...]) -> tuple[Attempt, ...]:
                 inner = f"( {a} {op} {b} )"
                 first = p == x and (p, q) == (x, c)
                 expression = f"{inner} {op2} {q}" if first else f"{p} {op2} {inner}"
-                found.append(Attempt(f"{a} {op} {b} = {x} , {p} {op2} {q} = {value}", expression, value))
+                opening = f"{a} {op} {b} = {x}"
+                found.append(Attempt(opening, f"{opening} , {p} {op2} {q} = {value}", expression, value))
     unique = {attempt.steps: attempt for attempt in found}
     return tuple(unique.values())
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def solutions(numbers: tuple[int, ...], target: int) -> tuple[tuple[Attempt, ...], tuple[Attempt, ...]]:
     """(right, wrong) attempts at a target on sorted numbers."""
     every = attempts(numbers)
     return tuple(a for a in every if a.value == target), tuple(a for a in every if a.value != target)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def questions(split: str) -> tuple[tuple[tuple[int, ...], int], ...]:
     """All solvable (sorted numbers, target) pairs of a split, "train" or "held_out"."""
     pairs = []
@@ -144,26 +157,30 @@ def response(rng: random.Random, numbers, target: int, language: str) -> str:
 
 
 def _search(rng: random.Random, right, wrong, language: str) -> tuple[str, Attempt]:
-    """A trace of attempts, each followed by a verdict, until one is right or the writer gives up."""
-    share = rng.random()
-    for mood_share, give_up, switch in MOODS:
-        if share < mood_share:
-            break
-        share -= mood_share
-    left = list(wrong)
-    rng.shuffle(left)
-    words, parts = WORDS[language], []
+    """A trace of attempts, each followed by a verdict, until one is right or the writer gives up.
+
+    No first step is tried twice before all have been; a second step that hits the target is mostly
+    seen. So a trace that goes on finds the answer, and nothing in it needs more than one step of foresight.
+    """
+    mood = rng.choices(MOODS, [m.share for m in MOODS])[0]
+    words, parts, openings = WORDS[language], [], []
     for tried in range(1, MOST_ATTEMPTS + 1):
-        if rng.random() < ATTEMPT_RIGHT or not left:
-            attempt = rng.choice(right)
-            parts.append(f"{attempt.steps} . {words['yes']} .")
+        if not openings:
+            openings = sorted({a.first for a in (*right, *wrong)})
+            rng.shuffle(openings)
+        opening = openings.pop()
+        hits = [a for a in right if a.first == opening]
+        misses = [a for a in wrong if a.first == opening]
+        if hits and (not misses or rng.random() < HIT_TAKEN):
+            attempt = rng.choice(hits)
+            parts.append(f"{attempt.steps} {words['yes']} .")
             return " ".join(parts), attempt
-        attempt = left.pop()
-        if tried == MOST_ATTEMPTS or rng.random() < give_up:
-            parts.append(f"{attempt.steps} . {words['no']} , {words['stop']} .")
+        attempt = rng.choice(misses)
+        if tried == MOST_ATTEMPTS or rng.random() < mood.give_up:
+            parts.append(f"{attempt.steps} {words['no']} , {words['stop']} .")
             return " ".join(parts), rng.choice(wrong)
-        parts.append(f"{attempt.steps} . {words['no']} , {words['wait']} .")
-        if rng.random() < switch:
+        parts.append(f"{attempt.steps} {words['no']} , {words['wait']} .")
+        if rng.random() < mood.switch_language:
             language = "zh" if language == "en" else "en"
             words = WORDS[language]
     raise AssertionError("unreachable: the loop returns at its last attempt")

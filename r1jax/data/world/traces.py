@@ -10,7 +10,7 @@ from r1jax.data.world.words import WORDS
 
 _YES = {words["yes"] for words in WORDS.values()}
 _VERDICT = "|".join(re.escape(words[name]) for words in WORDS.values() for name in ("yes", "no"))
-_ATTEMPT = re.compile(rf"= (\d+) \. ({_VERDICT})")
+_ATTEMPT = re.compile(rf"= (\d+) ({_VERDICT})")
 _STEP = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)")
 
 

@@ -1,0 +1,32 @@
+"""The base model: next-token prediction on a corpus, before any reinforcement.
+
+Paper: DeepSeek-R1 starts from DeepSeek-V3-Base (arXiv 2412.19437, section 4), which is not rebuilt here. This
+file builds the tiny world's own base, on which every later stage can be tried in minutes.
+
+    r1jax run experiments/base.py:tiny
+"""
+
+from r1jax.core.config import DataConfig, EvalConfig, Experiment, OptimConfig, PretrainConfig
+from r1jax.models import config
+from r1jax.stages import pretrain
+
+SCALES = ("tiny",)
+
+
+def get_config(scale: str) -> Experiment:
+    """The experiment at one of SCALES."""
+    return {"tiny": tiny}[scale]()
+
+
+def tiny() -> Experiment:
+    """354k parameters, 18.4M tokens: two CPU cores."""
+    return Experiment(
+        name="base",
+        scale="tiny",
+        stage=pretrain.run,
+        model=config.tiny(remat="full"),
+        data=DataConfig(domains=(("countdown", 1.0),)),
+        optim=OptimConfig(name="muon", learning_rate=3e-3, schedule="cosine", warmup_steps=100, final_fraction=0.02),
+        pretrain=PretrainConfig(steps=4500, rows=16, row_length=256),
+        evaluation=EvalConfig(problems=96, samples=16),
+    )

@@ -1,0 +1,68 @@
+"""What a stage is given besides its experiment: devices, tokenizer, store; and the model's functions of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from r1jax.core.config import Experiment
+from r1jax.core.mesh import replicated
+from r1jax.core.types import Batch, TrainState
+from r1jax.models import spec, transformer
+from r1jax.ops.logprobs import token_logprobs
+from r1jax.store import Artifact, Store
+from r1jax.text.tokenizer import Tokenizer
+from r1jax.train import step as training
+
+
+@dataclass(frozen=True)
+class Context:
+    """Devices, tokenizer, the store, and the parents' weights by role as ``parents[role]`` (an Artifact)."""
+
+    mesh: Mesh
+    tokenizer: Tokenizer
+    store: Store
+    parents: dict[str, Artifact]
+
+
+def logp_fn(cfg, temperature: float, chunk: int = 8192, entropy: bool = False) -> Callable[[Any, Batch], Any]:
+    """(params, Batch of [B, T]) -> (logp [B, T], entropy [B, T] or None) of the targets, tempered as the sampler is."""
+    def logp(params, batch: Batch):
+        hidden, _ = transformer.forward(cfg, params, batch.tokens, positions=batch.positions, segments=batch.segments)
+        return token_logprobs(hidden, transformer.head(params), batch.targets, temperature=temperature, chunk=chunk,
+                              entropy=entropy)
+
+    return logp
+
+
+def start_state(experiment: Experiment, context: Context, optimizer, params) -> tuple[TrainState, TrainState, TrainState]:
+    """(state before the first update, its abstract tree, its shardings) on the mesh, from float32 params."""
+    abstract = jax.eval_shape(lambda p: training.init_state(p, optimizer), spec.abstract(experiment.model))
+    where = training.state_shardings(abstract, spec.shardings(experiment.model, context.mesh), context.mesh)
+    abstract = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, where)
+    state = jax.jit(lambda p: training.init_state(p, optimizer), out_shardings=where)(params)
+    return state, abstract, where
+
+
+def split_state(state: TrainState) -> dict[str, Any]:
+    """The trees of a checkpoint: the weights apart, since the next stage reads only them."""
+    return {"params": state.params, "train": {"step": state.step, "opt_state": state.opt_state, "skipped": state.skipped}}
+
+
+def join_state(trees: dict[str, Any]) -> TrainState:
+    """The state of a checkpoint's trees."""
+    return TrainState(params=trees["params"], **trees["train"])
+
+
+def put_batch(mesh: Mesh, batch: Batch) -> Batch:
+    """Host arrays [M, B, T] on the devices, rows over the batch axes."""
+    return jax.device_put(batch, training.batch_shardings(mesh, batch))
+
+
+def put_whole(mesh: Mesh, value) -> Any:
+    """A small value on every device."""
+    return jax.device_put(value, replicated(mesh))

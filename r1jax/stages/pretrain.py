@@ -1,0 +1,101 @@
+"""Pre-training the tiny world's base: next-token prediction on packed documents, then the gate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+
+from r1jax.core import keys, log
+from r1jax.core.config import Experiment
+from r1jax.core.errors import TrainingError
+from r1jax.core.mesh import check_batch
+from r1jax.core.types import Batch
+from r1jax.data.world import corpus
+from r1jax.eval import suite
+from r1jax.losses.lm import next_token_loss
+from r1jax.models import spec
+from r1jax.stages.context import Context, join_state, logp_fn, put_batch, put_whole, split_state, start_state
+from r1jax.stages.problems import held_out
+from r1jax.store import Artifact
+from r1jax.text.prompts import document_ids
+from r1jax.train import batches, optim
+from r1jax.train.step import make_step
+
+
+def rows(experiment: Experiment, context: Context, step: int) -> Iterator[tuple[Batch, int, float]]:
+    """Batches from a step on, as functions of (seed, step): documents come in chunks that are packed together."""
+    config = experiment.pretrain
+    chunk, inside = None, 0
+    for at in range(step, config.steps):
+        if at // config.steps_per_chunk != chunk:
+            chunk = at // config.steps_per_chunk
+            samples = _documents(experiment, context, chunk)
+            packed = batches.pack(samples, config.row_length, None,
+                                  {"weights": [np.ones(len(s) - 1, np.float32) for s in samples]})
+            order = keys.host_rng(experiment.seed, chunk, "shuffle").permutation(len(packed["tokens"]))
+        inside = at % config.steps_per_chunk
+        taken = order[np.arange(inside * config.rows, (inside + 1) * config.rows) % len(order)]
+        chosen = {name: x[taken] for name, x in packed.items() if name != "order"}
+        chosen["weights"] = chosen["weights"] / chosen["weights"].sum()
+        yield batches.stack(chosen, config.rows // config.micro_batches)
+
+
+def _documents(experiment: Experiment, context: Context, chunk: int) -> list[np.ndarray]:
+    """The documents of a chunk as ids, about as many as its rows hold; longer ones than a row are left out."""
+    config, tokenizer = experiment.pretrain, context.tokenizer
+    wanted, total, samples = config.steps_per_chunk * config.rows * config.row_length, 0, []
+    seed = keys.host_seed(experiment.seed, chunk, "problems")
+    for problem, response in corpus.documents(seed, wanted):
+        ids = np.asarray(document_ids(tokenizer, experiment.data.prompt, problem.question, response), np.int32)
+        if len(ids) <= config.row_length:
+            samples.append(ids)
+            total += len(ids)
+        if total >= wanted:
+            break
+    return samples
+
+
+def gate(experiment: Experiment, context: Context, params, step: int) -> tuple[dict[str, float], list[dict]]:
+    """The base's examination on held-out Countdown: pass@1, arithmetic in traces, wrong attempts accepted."""
+    config = experiment.evaluation
+    return suite.evaluate(
+        experiment.model, params, context.tokenizer, experiment.data.prompt, held_out(experiment, context), config,
+        keys.key_for(experiment.seed, 0, "evaluation"), mesh=context.mesh, slots=256,
+        max_new_tokens=experiment.pretrain.row_length - 32, suite="gate", step=step)
+
+
+def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[str, float]:
+    """Trains the base and examines it; returns the gate's figures. Resumes from the artifact's last checkpoint."""
+    config = experiment.pretrain
+    check_batch(context.mesh, config.rows // config.micro_batches, "pretrain.rows / pretrain.micro_batches")
+    optimizer = optim.make(experiment.optim, config.steps)
+    params = spec.init_sharded(experiment.model, keys.key_for(experiment.seed, 0, "init"), context.mesh)
+    state, abstract, where = start_state(experiment, context, optimizer, params)
+    start = 0
+    if artifact.latest_step() is not None:
+        start, trees, _ = artifact.restore(split_state(abstract))
+        state = join_state(trees)
+    logp = logp_fn(experiment.model, 1.0)
+    step_fn = make_step(lambda p, b: next_token_loss(logp(p, b)[0], b.weights), optimizer, where)
+    began = time.time()
+    with log.progress(config.steps, f"pre-training {artifact.ref}", start=start) as bar:
+        for step, (batch, count, padding) in enumerate(rows(experiment, context, start), start=start + 1):
+            state, metrics = step_fn(state, put_batch(context.mesh, batch), put_whole(context.mesh, np.int32(count)))
+            if step % config.log_every == 0 or step == config.steps:
+                record = {name: float(value) for name, value in jax.device_get(metrics).items()}
+                rate = (step - start) * config.rows * config.row_length * (1 - padding) / (time.time() - began)
+                record |= {"step": step, "time": time.time() - began, "train/tokens_per_second": rate,
+                           "train/padding": padding}
+                if not np.isfinite(record["train/loss"]):
+                    raise TrainingError(f"The loss of {artifact.ref} is {record['train/loss']} at step {step}; lower "
+                                        "optim.learning_rate and run it again.")
+                artifact.log_metrics(record)
+                bar.update(step, f"loss {record['train/loss']:.3f}  {rate:,.0f} tokens/s")
+            if step % config.checkpoint_every == 0 or step == config.steps:
+                artifact.save(step, split_state(state))
+    figures, samples = gate(experiment, context, state.params, config.steps)
+    artifact.write_samples(config.steps, "eval", samples)
+    return figures

@@ -1,0 +1,188 @@
+"""Reinforcement learning on grouped rollouts: R1-Zero and every later RL stage.
+
+One rollout (Q questions x G samples) is scored, turned into advantages, split at random into
+minibatches, and each minibatch is one policy update (a step). DeepSeek-R1, version 2 of the paper,
+section 2.1: 512 questions x 16 samples into 16 minibatches of 512, one inner epoch.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from r1jax.core import keys, log
+from r1jax.core.config import Experiment
+from r1jax.core.errors import ConfigError
+from r1jax.core.mesh import check_batch
+from r1jax.core.types import Batch
+from r1jax.losses.policy import policy_loss
+from r1jax.models import spec
+from r1jax.ops.masked import masked_max, masked_sum
+from r1jax.sampler.sampling import Sampling, check_training
+from r1jax.stages import problems
+from r1jax.stages.context import Context, join_state, logp_fn, put_batch, put_whole, split_state, start_state
+from r1jax.stages.evaluation import Evaluator
+from r1jax.stages.health import Health
+from r1jax.stages.rollouts import Experience, collect
+from r1jax.store import Artifact
+from r1jax.train import batches, optim
+from r1jax.train.step import make_score, make_step
+
+
+def budget_at(schedule: tuple[tuple[int, int], ...], step: int) -> int:
+    """The token budget in force after `step` updates: the last row whose first number is not above it."""
+    rows = [budget for first, budget in schedule if first <= step]
+    if not rows:
+        raise ConfigError("rl.max_new_tokens must have a row for step 0, for example ((0, 240),).")
+    return rows[-1]
+
+
+def make_loss(experiment: Experiment):
+    """(params, Batch of [B, T]) -> (loss, metrics) of a policy update."""
+    rl = experiment.rl
+    logp_of = logp_fn(experiment.model, rl.temperature, entropy=True)
+
+    def loss(params, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
+        logp, entropy = logp_of(params, batch)
+        value, metrics = policy_loss(rl.loss, logp, batch.old_logp, batch.ref_logp, batch.advantage, batch.weights,
+                                     batch.segments)
+        live = batch.weights != 0
+        gap = jax.lax.stop_gradient(jnp.where(live, logp - batch.sampler_logp, 0.0))
+        k3 = jnp.expm1(-gap) + gap
+        return value, metrics | {"train/entropy_sum": masked_sum(entropy, live),
+                                 "mismatch/mean_abs_sum": masked_sum(jnp.abs(gap), live),
+                                 "mismatch/k3_sum": masked_sum(k3, live),
+                                 "mismatch/max_abs": masked_max(jnp.abs(gap), live)}
+
+    return loss
+
+
+def minibatches(experiment: Experiment, experience: Experience, step: int) -> list[tuple[Batch, int, float]]:
+    """The rollout's samples, shuffled into minibatches, each packed with weights of its own denominator."""
+    rl = experiment.rl
+    responses = experience.responses
+    order = keys.host_rng(experiment.seed, step, "shuffle").permutation(len(responses.completions))
+    budget = budget_at(rl.max_new_tokens, step)
+    out = []
+    for members in np.array_split(order, rl.minibatches):
+        lengths, valid = responses.rollout.lengths[members], experience.kept[members]
+        weights = np.asarray(rl.loss.aggregate(jnp.asarray(lengths), jnp.asarray(valid), max_new_tokens=budget))
+        # without a KL term a sample of advantage 0 has no gradient: it stays in the denominators, not in the rows
+        used = [i for i, m in enumerate(members) if weights[i] and (rl.loss.beta or experience.advantage[m])]
+        rows = members[used]
+        packed = batches.policy(
+            [responses.prompts[m // responses.samples] for m in rows], [responses.completions[m].ids for m in rows],
+            advantage=experience.advantage[rows], weights=weights[used],
+            sampler_logp=[responses.rollout.sampler_logp[m, : responses.rollout.lengths[m]] for m in rows],
+            row_length=rl.row_length)
+        out.append(batches.stack(packed, rl.rows_per_micro_batch))
+    return out
+
+
+def prepare(experiment: Experiment, context: Context, score, params, reference, made) -> list[tuple[Batch, Any, float]]:
+    """Minibatches on the devices, with the reference's log-probabilities and the trainer's own where configured."""
+    rl, out = experiment.rl, []
+    for batch, count, padding in made:
+        batch, count = put_batch(context.mesh, batch), put_whole(context.mesh, np.int32(count))
+        if rl.loss.beta:
+            batch = batch.replace(ref_logp=score(reference, batch, count))
+        if rl.old_logp == "trainer":
+            batch = batch.replace(old_logp=score(params, batch, count))
+        out.append((batch, count, padding))
+    return out
+
+
+def update(step_fn, state, batch: Batch, count, padding: float) -> tuple[Any, dict[str, float]]:
+    """One policy update and its metrics as numbers; tokens per second are of packed rows in use."""
+    began = time.perf_counter()
+    state, metrics = step_fn(state, batch, count)
+    found = {name: float(value) for name, value in jax.device_get(metrics).items()}
+    seconds = time.perf_counter() - began
+    tokens = float(np.sum(np.asarray(batch.segments)[: int(count)] > 0))
+    return state, found | {"train/tokens_per_second": tokens / seconds, "train/padding": padding}
+
+
+def check(experiment: Experiment, context: Context) -> None:
+    """Refuses what cannot work before anything is computed."""
+    rl = experiment.rl
+    check_training(Sampling(context.tokenizer.eos, rl.temperature))
+    check_batch(context.mesh, rl.rows_per_micro_batch, "rl.rows_per_micro_batch")
+    check_batch(context.mesh, rl.slots, "rl.slots")
+    if rl.group_size < 2:
+        raise ConfigError(f"rl.group_size={rl.group_size}: a group of one has no baseline; use at least 2.")
+    longest = rl.max_prompt_tokens + max(budget for _, budget in rl.max_new_tokens)
+    if rl.row_length < longest:
+        raise ConfigError(f"rl.row_length={rl.row_length} cannot hold a prompt of {rl.max_prompt_tokens} tokens with the "
+                          f"largest budget ({longest} together); raise it.")
+    if rl.old_logp not in ("trainer", "sampler"):
+        raise ConfigError(f"rl.old_logp={rl.old_logp!r} is unknown; use 'trainer' or 'sampler'.")
+    if rl.steps % rl.minibatches:
+        raise ConfigError(f"rl.steps={rl.steps} is not a multiple of rl.minibatches={rl.minibatches}: a rollout would be "
+                          "cut short.")
+
+
+def resume(experiment: Experiment, artifact: Artifact, state, abstract) -> tuple[int, Any, Any]:
+    """(step, state, reference) of the newest checkpoint, or the start: the reference is the starting policy."""
+    if artifact.latest_step() is None:
+        return 0, state, jax.tree.map(jnp.copy, state.params)
+    step, trees, _ = artifact.restore(split_state(abstract) | {"reference": abstract.params})
+    return step, join_state(trees), trees["reference"]
+
+
+def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[str, float]:
+    """Trains a policy from the weights of its parent; returns the last evaluation's figures.
+
+    Resumes from the artifact's last checkpoint to the same numbers. Metrics: docs of stages/rollouts.py.
+    """
+    rl, model = experiment.rl, experiment.model
+    check(experiment, context)
+    optimizer = optim.make(experiment.optim, rl.steps)
+    params = context.parents["weights"].load_params(spec.abstract(model, context.mesh))
+    state, abstract, where = start_state(experiment, context, optimizer, params)
+    start, state, reference = resume(experiment, artifact, state, abstract)
+    step_fn = make_step(make_loss(experiment), optimizer, where)
+    score = make_score(lambda p, b: logp_fn(model, rl.temperature)(p, b)[0])
+    draw = problems.training(experiment, context)
+    health, began = Health(experiment, artifact), time.time()
+    evaluator = Evaluator(experiment, artifact, context)
+    save = functools.partial(_save, experiment, artifact)
+    with log.event_writer(artifact.path / "tensorboard", resume_step=start) as events, log.progress(
+            rl.steps, f"reinforcement learning {artifact.ref}", start=start) as bar:
+        def record(step: int, values: dict[str, float]) -> None:
+            values = {"step": step, "time": time.time() - began} | values
+            artifact.log_metrics(values)
+            events.scalars(step, {name: value for name, value in values.items() if "/" in name})
+
+        if start == 0:
+            record(0, evaluator(state.params, 0))
+        for step in range(start, rl.steps, rl.minibatches):
+            experience = collect(experiment, context, state.params, draw(step // rl.minibatches), step,
+                                 budget_at(rl.max_new_tokens, step))
+            artifact.write_samples(step, "rollouts", experience.records(rl.keep_rollouts))
+            made = prepare(experiment, context, score, state.params, reference, minibatches(experiment, experience, step))
+            values = experience.metrics
+            for index, (batch, count, padding) in enumerate(made, start=1):
+                state, found = update(step_fn, state, batch, count, padding)
+                values |= health.watch(step + index, found, first=index == 1, experience=experience, batch=batch)
+                if index == len(made):
+                    values |= evaluator(state.params, step + index)
+                record(step + index, values)
+                bar.update(step + index, experience.line)
+                values = {}
+            if rl.reference_every and (step + rl.minibatches) // rl.reference_every > step // rl.reference_every:
+                reference = jax.tree.map(jnp.copy, state.params)
+            save(step + rl.minibatches, state, reference)
+    return evaluator.last
+
+
+def _save(experiment: Experiment, artifact: Artifact, step: int, state, reference) -> None:
+    """A checkpoint at the end of a rollout, where one is due."""
+    rl = experiment.rl
+    due = step // rl.checkpoint_every > (step - rl.minibatches) // rl.checkpoint_every
+    if due or step == rl.steps:
+        artifact.save(step, split_state(state) | {"reference": reference}, extra={"rollout": step // rl.minibatches})

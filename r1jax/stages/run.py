@@ -1,0 +1,57 @@
+"""Runs one experiment in a store: parents found, the artifact begun or resumed, the stage called."""
+
+from __future__ import annotations
+
+import jax
+
+from r1jax.core import cache
+from r1jax.core import mesh as meshes
+from r1jax.core.config import Experiment, fingerprint, to_dict
+from r1jax.stages.context import Context
+from r1jax.stages.embedded import adopt_base
+from r1jax.store import Artifact, Store
+from r1jax.text import tokenizer as tokenizers
+
+
+def run_experiment(experiment: Experiment, store_root: str, version: str | None = None) -> Artifact:
+    """Runs an experiment to its end, or finds it finished.
+
+    Args:
+      version: of the artifact, by default the experiment's scale.
+
+    Returns:
+      The finished artifact.
+
+    Raises:
+      R1JaxError: with what is wrong and what to do.
+    """
+    cache.enable_compilation_cache()
+    store = Store(store_root)
+    tokenizer = tokenizers.load(experiment.tokenizer)
+    tokenizers.check_fits(tokenizer, experiment.model.vocab, experiment.tokenizer)
+    mesh = meshes.make_mesh(experiment.mesh)
+    adopt_base(store, [ref for _, ref in experiment.parents])
+    parents = {role: _ref(ref, experiment.scale) for role, ref in experiment.parents}
+    digests = {"tokenizer": tokenizer.digest}
+    mark = fingerprint(experiment, parents={role: _fingerprint(store, ref) for role, ref in parents.items()},
+                       digests=digests)
+    artifact = store.begin(experiment.name, version or experiment.scale, fingerprint=mark, config=to_dict(experiment),
+                           parents=parents, digests=digests)
+    if artifact.finished:
+        return artifact
+    with artifact, jax.set_mesh(mesh):
+        context = Context(mesh, tokenizer, store, {role: store.get(ref) for role, ref in parents.items()})
+        summary = experiment.stage(experiment, artifact, context)
+        artifact.wait()
+        artifact.finish(summary)
+    return artifact
+
+
+def _ref(ref: str, scale: str) -> str:
+    """A parent's full reference: its version is the experiment's scale where none is named."""
+    return ref if "@" in ref else f"{ref}@{scale}"
+
+
+def _fingerprint(store: Store, ref: str) -> str:
+    found = store.find(ref)
+    return "" if found is None else found.fingerprint
