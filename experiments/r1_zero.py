@@ -1,26 +1,29 @@
-"""R1-Zero: reinforcement learning on a base model with accuracy and format rewards only.
+"""R1-Zero: reinforcement learning on a base model, with accuracy and format rewards only.
 
-Paper: DeepSeek-R1, arXiv 2501.12948, section 2 (version 2: hyper-parameters in 2.1).
+Paper: DeepSeek-R1, arXiv 2501.12948; hyper-parameters in version 2, section 2.1. GRPO without any supervised
+fine-tuning: accuracy, response length and reflection grow by themselves, and the languages of a thought mix.
 
-    r1jax run experiments/r1_zero.py:tiny
+    r1jax run experiments/r1_zero.py:tiny      Countdown on the embedded base, two CPU cores
+    r1jax run experiments/r1_zero.py:small     Qwen2.5-1.5B's form on DAPO-Math-17k, one GPU or a small TPU slice
+    r1jax run experiments/r1_zero.py:paper     the paper's values, a TPU pod
 """
 
-from r1jax.core.config import DataConfig, EvalConfig, Experiment, OptimConfig, RLConfig
+from r1jax.core.config import DataConfig, EvalConfig, Experiment, MeshConfig, OptimConfig, RLConfig
 from r1jax.losses.policy import grpo
 from r1jax.models import config
 from r1jax.stages import rl
 
-SCALES = ("tiny",)
+SCALES = ("tiny", "small", "paper")
 REWARDS = (("accuracy", 1.0), ("format", 1.0))  # the same weight: version 2, equation 4
 
 
 def get_config(scale: str) -> Experiment:
     """The experiment at one of SCALES."""
-    return {"tiny": tiny}[scale]()
+    return {"tiny": tiny, "small": small, "paper": paper}[scale]()
 
 
 def tiny() -> Experiment:
-    """Countdown on the embedded base: two CPU cores."""
+    """Countdown with three numbers on the embedded base."""
     return Experiment(
         name="r1-zero",
         scale="tiny",
@@ -28,8 +31,59 @@ def tiny() -> Experiment:
         parents=(("weights", "base@embedded"),),
         model=config.tiny(remat="full"),
         data=DataConfig(domains=(("countdown", 1.0),)),
-        optim=OptimConfig(learning_rate=5e-4, b2=0.95),
-        rl=RLConfig(steps=200, questions=64, group_size=16, minibatches=4, loss=grpo, rewards=REWARDS,
-                    max_new_tokens=((0, 224),), max_prompt_tokens=20, old_logp="sampler"),
+        optim=OptimConfig(learning_rate=3e-4, b2=0.95),
+        rl=RLConfig(steps=160, questions=64, group_size=16, minibatches=4, loss=grpo, rewards=REWARDS,
+                    max_new_tokens=((0, 224),), max_prompt_tokens=20, old_logp="sampler", reference_every=40),
         evaluation=EvalConfig(every=20, problems=64, samples=16),
+    )
+
+
+def small() -> Experiment:
+    """Qwen2.5-1.5B's form on mathematics prompts with whole-number answers (DAPO-Math-17k, from the hub).
+
+    The weights and the tokenizer are the user's: `parents` names an artifact of the store, `tokenizer` a file.
+    Another data set: --set data.source=gsm8k_train.jsonl --set data.question_field=question --set data.answer_field=answer
+    """
+    return Experiment(
+        name="r1-zero",
+        scale="small",
+        stage=rl.run,
+        parents=(("weights", "qwen2.5-1.5b@imported"),),
+        model=config.qwen2_5_1_5b(),
+        tokenizer="Qwen2.5-1.5B/tokenizer.json",
+        data=DataConfig(source="hub:open-r1/DAPO-Math-17k-Processed/en:train", domains=(("math", 1.0),),
+                        question_field="prompt", answer_field="solution", prompt="r1_zero"),
+        optim=OptimConfig(learning_rate=2e-6, warmup_steps=10),
+        rl=RLConfig(steps=1000, questions=64, group_size=16, minibatches=4, loss=grpo, rewards=REWARDS,
+                    max_new_tokens=((0, 2048),), max_prompt_tokens=512, row_length=4096, rows_per_micro_batch=8,
+                    slots=128, checkpoint_every=40),
+        evaluation=EvalConfig(every=50, problems=64, samples=16),
+        mesh=MeshConfig(data=1, fsdp=-1),
+    )
+
+
+def paper() -> Experiment:
+    """The paper's values (version 2, section 2.1), at the dimensions of Qwen2.5-32B.
+
+    From the paper: learning rate 3e-6, KL coefficient 0.001, temperature 1, 16 outputs a question, 32 questions a
+    step (batch 512), rollouts of 8,192 outputs in 16 minibatches with one inner epoch, at most 32,768 tokens until
+    step 8.2k (8,208, the next end of a rollout) and 65,536 after it, the reference replaced every 400 steps, 10,400
+    steps. Not published: optimizer, warm-up, the clip bound (0.2 here), the length of prompts. The paper's model is
+    DeepSeek-V3-Base; its own run of this recipe on Qwen2.5-32B took a learning rate of 2e-6.
+    """
+    return Experiment(
+        name="r1-zero",
+        scale="paper",
+        stage=rl.run,
+        parents=(("weights", "base@imported"),),
+        model=config.qwen2_5_32b(),
+        tokenizer="base/tokenizer.json",
+        data=DataConfig(source="hub:open-r1/DAPO-Math-17k-Processed/en:train", domains=(("math", 1.0),),
+                        question_field="prompt", answer_field="solution", prompt="r1_zero"),
+        optim=OptimConfig(learning_rate=3e-6),
+        rl=RLConfig(steps=10_400, questions=512, group_size=16, minibatches=16, loss=grpo, rewards=REWARDS,
+                    max_new_tokens=((0, 32_768), (8_208, 65_536)), max_prompt_tokens=2048, temperature=1.0,
+                    reference_every=400, row_length=67_584, rows_per_micro_batch=64, slots=2048, checkpoint_every=400),
+        evaluation=EvalConfig(every=200, problems=30, samples=16, temperature=0.6, top_p=0.95, max_new_tokens=32_768),
+        mesh=MeshConfig(data=-1, fsdp=64, tensor=8),
     )

@@ -43,8 +43,8 @@ examples:
 
 _SAMPLE = """\
 examples:
-  r1jax sample embedded:base "Use 3, 5 and 7 to make 22."
-  r1jax sample r1-zero@tiny "Use 3, 5 and 7 to make 22." --samples 4 --temperature 0.6
+  r1jax sample embedded:base "use 3 , 5 , 7 to reach 22 ."
+  r1jax sample r1-zero@tiny "use 3 , 5 , 7 to reach 22 ." --samples 4 --temperature 0.6
 """
 
 
@@ -178,7 +178,7 @@ def _run(options: argparse.Namespace) -> None:
 def _eval(options: argparse.Namespace) -> None:
     """Prints a table of metrics."""
     from r1jax.core.cache import enable_compilation_cache
-    from r1jax.eval.suite import evaluate_artifact
+    from r1jax.stages.examine import evaluate_artifact
 
     enable_compilation_cache()
     metrics = evaluate_artifact(options.store, options.artifact, options.suite, options.samples, options.temperature,
@@ -191,7 +191,7 @@ def _eval(options: argparse.Namespace) -> None:
 def _sample(options: argparse.Namespace) -> None:
     """Prints answers, with a ruled line between two."""
     from r1jax.core.cache import enable_compilation_cache
-    from r1jax.stages.sample import sample_text
+    from r1jax.stages.examine import sample_text
 
     enable_compilation_cache()
     texts = sample_text(options.store, options.artifact, options.question, options.samples, options.temperature,

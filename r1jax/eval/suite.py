@@ -59,7 +59,8 @@ def records(responses: Responses, scores, step: int, rows: Sequence[int]) -> lis
 
 
 def evaluate(cfg, params, tokenizer, template: str, problems: Sequence[Problem], config: EvalConfig, key, *, mesh,
-             slots: int, max_new_tokens: int, suite: str, step: int = 0) -> tuple[dict[str, float], list[dict[str, Any]]]:
+             slots: int, max_new_tokens: int, suite: str,
+             step: int = 0) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """Samples and grades held-out problems.
 
     Args:

@@ -61,8 +61,8 @@ class ModelConfig:
 
 def tiny(vocab: int = 512, **changes) -> ModelConfig:
     """The embedded tiny world's model: three layers of width 96."""
-    return ModelConfig(**({"vocab": vocab, "layers": 3, "width": 96, "heads": 4, "kv_heads": 2, "head_dim": 24, "ffn": 256,
-                           "qk_norm": True, "max_length": 512} | changes))
+    return ModelConfig(**({"vocab": vocab, "layers": 3, "width": 96, "heads": 4, "kv_heads": 2, "head_dim": 24,
+                           "ffn": 256, "qk_norm": True, "max_length": 512} | changes))
 
 
 def qwen2_5_1_5b(**changes) -> ModelConfig:

@@ -40,7 +40,8 @@ def _compiled(cfg: ModelConfig, sampling: Sampling, mesh):
     """The jitted prefill, insert and steps of an engine, with their shardings."""
     def over_slots(state):
         def place(path, x):
-            names = ("layers", "batch", "slots", "kv_heads", "head_dim") if x.ndim == 5 else ("batch",) + (None,) * (x.ndim - 1)
+            whole = ("layers", "batch", "slots", "kv_heads", "head_dim")
+            names = whole if x.ndim == 5 else ("batch",) + (None,) * (x.ndim - 1)
             return sharding(mesh, names, x.shape)
         return jax.tree_util.tree_map_with_path(place, state)
 

@@ -42,7 +42,8 @@ class Responses:
 
 
 def respond(cfg: ModelConfig, params, tokenizer: Tokenizer, template: str, problems: Sequence[Problem], key, *,
-            sampling: Sampling, samples: int, max_new_tokens: int, mesh, slots: int, max_prompt_tokens: int | None = None,
+            sampling: Sampling, samples: int, max_new_tokens: int, mesh, slots: int,
+            max_prompt_tokens: int | None = None,
             on_group: Callable[[int, list[Completion]], None] | None = None) -> Responses:
     """Samples G responses to each question.
 

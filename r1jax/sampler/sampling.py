@@ -28,15 +28,15 @@ class Sampling:
 
     def __post_init__(self):
         if self.temperature < 0 or not 0 < self.top_p <= 1 or self.top_k < 0:
-            raise ConfigError(f"temperature={self.temperature}, top_p={self.top_p}, top_k={self.top_k} cannot be sampled "
-                              "with: temperature is 0 (greedy) or more, top_p in (0, 1], top_k 0 (all) or more.")
+            raise ConfigError(f"temperature={self.temperature}, top_p={self.top_p}, top_k={self.top_k} cannot be "
+                              "sampled with: temperature is 0 (greedy) or more, top_p in (0, 1], top_k 0 or more.")
 
 
 def check_training(sampling: Sampling) -> None:
     """Refuses settings under which the sampled distribution is not the trained policy's."""
     if sampling.temperature == 0 or sampling.top_p < 1 or sampling.top_k > 0:
-        raise ConfigError("Training samples with a temperature above 0 and without top-p and top-k, because the trainer's "
-                          "log-probabilities know nothing of a cut; those settings are for evaluation.")
+        raise ConfigError("Training samples with a temperature above 0 and without top-p and top-k, because the "
+                          "trainer's log-probabilities know nothing of a cut; those settings are for evaluation.")
 
 
 def _keep(sampling: Sampling, scaled: jax.Array) -> jax.Array:

@@ -39,7 +39,8 @@ def logp_fn(cfg, temperature: float, chunk: int = 8192, entropy: bool = False) -
     return logp
 
 
-def start_state(experiment: Experiment, context: Context, optimizer, params) -> tuple[TrainState, TrainState, TrainState]:
+def start_state(experiment: Experiment, context: Context, optimizer,
+                params) -> tuple[TrainState, TrainState, TrainState]:
     """(state before the first update, its abstract tree, its shardings) on the mesh, from float32 params."""
     abstract = jax.eval_shape(lambda p: training.init_state(p, optimizer), spec.abstract(experiment.model))
     where = training.state_shardings(abstract, spec.shardings(experiment.model, context.mesh), context.mesh)
@@ -50,7 +51,8 @@ def start_state(experiment: Experiment, context: Context, optimizer, params) -> 
 
 def split_state(state: TrainState) -> dict[str, Any]:
     """The trees of a checkpoint: the weights apart, since the next stage reads only them."""
-    return {"params": state.params, "train": {"step": state.step, "opt_state": state.opt_state, "skipped": state.skipped}}
+    rest = {"step": state.step, "opt_state": state.opt_state, "skipped": state.skipped}
+    return {"params": state.params, "train": rest}
 
 
 def join_state(trees: dict[str, Any]) -> TrainState:

@@ -32,8 +32,8 @@ class Health:
             self._rollout(experience)
             if found["mismatch/max_abs"] > DRIFT:
                 log.warn(f"Step {step}: sampler and trainer drift apart: their log-probabilities differ by up to "
-                         f"{found['mismatch/max_abs']:.3g} (mean {found['mismatch/mean_abs']:.3g}). Check that both use "
-                         "the same temperature, weights and compute type, or set rl.old_logp=trainer.")
+                         f"{found['mismatch/max_abs']:.3g} (mean {found['mismatch/mean_abs']:.3g}). Check that both "
+                         "use the same temperature, weights and compute type, or set rl.old_logp=trainer.")
         else:
             found = {name: value for name, value in found.items() if not name.startswith("mismatch/")}
         if found["train/skipped"]:
@@ -44,13 +44,13 @@ class Health:
         metrics = experience.metrics
         totals = experience.scores.total[~experience.scores.unscorable]
         if not len(totals):
-            log.warn(f"Step {experience.step}: no sample of the rollout could be scored; check the problems' gold answers.")
+            log.warn(f"Step {experience.step}: no sample of the rollout could be scored; check the gold answers.")
         elif np.ptp(totals) < 1e-6:
-            log.warn(f"Step {experience.step}: every reward of the rollout is {totals[0]:.3g}, so nothing is learned from "
-                     "it; the task is too hard or too easy for this model, or the grader cannot read its answers.")
+            log.warn(f"Step {experience.step}: every reward of the rollout is {totals[0]:.3g}, so nothing is learned "
+                     "from it; the task is too hard or too easy for this model, or the grader cannot read its answers.")
         if metrics["rollout/truncated"] == 1.0:
-            log.warn(f"Step {experience.step}: every response was cut off at {metrics['rollout/budget']:.0f} tokens; raise "
-                     "rl.max_new_tokens, or check that the model ever ends a response (prompt template, eos id).")
+            log.warn(f"Step {experience.step}: every response was cut off at {metrics['rollout/budget']:.0f} tokens; "
+                     "raise rl.max_new_tokens, or check that the model ever ends a response (prompt template, eos id).")
 
     def _skipped(self, step: int, in_a_row: int, batch: Batch) -> None:
         limit = self._experiment.rl.max_skipped

@@ -13,6 +13,7 @@ from r1jax.core.config import Experiment
 from r1jax.core.errors import TrainingError
 from r1jax.core.mesh import check_batch
 from r1jax.core.types import Batch
+from r1jax.data import pipeline
 from r1jax.data.world import corpus
 from r1jax.eval import suite
 from r1jax.losses.lm import next_token_loss
@@ -28,27 +29,28 @@ from r1jax.train.step import make_step
 def rows(experiment: Experiment, context: Context, step: int) -> Iterator[tuple[Batch, int, float]]:
     """Batches from a step on, as functions of (seed, step): documents come in chunks that are packed together."""
     config = experiment.pretrain
-    chunk, inside = None, 0
-    for at in range(step, config.steps):
-        if at // config.steps_per_chunk != chunk:
-            chunk = at // config.steps_per_chunk
-            samples = _documents(experiment, context, chunk)
-            packed = batches.pack(samples, config.row_length, None,
-                                  {"weights": [np.ones(len(s) - 1, np.float32) for s in samples]})
-            order = keys.host_rng(experiment.seed, chunk, "shuffle").permutation(len(packed["tokens"]))
-        inside = at % config.steps_per_chunk
-        taken = order[np.arange(inside * config.rows, (inside + 1) * config.rows) % len(order)]
-        chosen = {name: x[taken] for name, x in packed.items() if name != "order"}
-        chosen["weights"] = chosen["weights"] / chosen["weights"].sum()
-        yield batches.stack(chosen, config.rows // config.micro_batches)
+    size = config.steps_per_chunk
+    first = step // size
+
+    def chunk(number: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        packed = batches.supervised(_documents(experiment, context, number), config.row_length)
+        order = keys.host_rng(experiment.seed, number, "shuffle").permutation(len(packed["tokens"]))
+        return packed, order
+
+    for number, (packed, order) in enumerate(pipeline.ahead(chunk, first, -(-config.steps // size)), start=first):
+        for at in range(max(step, number * size), min(config.steps, (number + 1) * size)):
+            taken = order[(at - number * size) * config.rows + np.arange(config.rows)]
+            chosen = {name: x[taken] for name, x in packed.items() if name != "order"}
+            chosen["weights"] = chosen["weights"] / chosen["weights"].sum()
+            yield batches.stack(chosen, config.rows // config.micro_batches)
 
 
 def _documents(experiment: Experiment, context: Context, chunk: int) -> list[np.ndarray]:
-    """The documents of a chunk as ids, about as many as its rows hold; longer ones than a row are left out."""
+    """The documents of a chunk as ids, at least as many as its rows hold; longer ones than a row are left out."""
     config, tokenizer = experiment.pretrain, context.tokenizer
     wanted, total, samples = config.steps_per_chunk * config.rows * config.row_length, 0, []
     seed = keys.host_seed(experiment.seed, chunk, "problems")
-    for problem, response in corpus.documents(seed, wanted):
+    for problem, response in corpus.documents(seed, wanted):  # as many as there could be
         ids = np.asarray(document_ids(tokenizer, experiment.data.prompt, problem.question, response), np.int32)
         if len(ids) <= config.row_length:
             samples.append(ids)

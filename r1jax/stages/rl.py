@@ -117,13 +117,13 @@ def check(experiment: Experiment, context: Context) -> None:
         raise ConfigError(f"rl.group_size={rl.group_size}: a group of one has no baseline; use at least 2.")
     longest = rl.max_prompt_tokens + max(budget for _, budget in rl.max_new_tokens)
     if rl.row_length < longest:
-        raise ConfigError(f"rl.row_length={rl.row_length} cannot hold a prompt of {rl.max_prompt_tokens} tokens with the "
-                          f"largest budget ({longest} together); raise it.")
+        raise ConfigError(f"rl.row_length={rl.row_length} cannot hold a prompt of {rl.max_prompt_tokens} tokens with "
+                          f"the largest budget ({longest} together); raise it.")
     if rl.old_logp not in ("trainer", "sampler"):
         raise ConfigError(f"rl.old_logp={rl.old_logp!r} is unknown; use 'trainer' or 'sampler'.")
     if rl.steps % rl.minibatches:
-        raise ConfigError(f"rl.steps={rl.steps} is not a multiple of rl.minibatches={rl.minibatches}: a rollout would be "
-                          "cut short.")
+        raise ConfigError(f"rl.steps={rl.steps} is not a multiple of rl.minibatches={rl.minibatches}: a rollout would "
+                          "be cut short.")
 
 
 def resume(experiment: Experiment, artifact: Artifact, state, abstract) -> tuple[int, Any, Any]:
@@ -164,7 +164,8 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
             experience = collect(experiment, context, state.params, draw(step // rl.minibatches), step,
                                  budget_at(rl.max_new_tokens, step))
             artifact.write_samples(step, "rollouts", experience.records(rl.keep_rollouts))
-            made = prepare(experiment, context, score, state.params, reference, minibatches(experiment, experience, step))
+            made = prepare(experiment, context, score, state.params, reference,
+                           minibatches(experiment, experience, step))
             values = experience.metrics
             for index, (batch, count, padding) in enumerate(made, start=1):
                 state, found = update(step_fn, state, batch, count, padding)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+from r1jax.core.errors import DataError
 from r1jax.core.records import Problem
 from r1jax.data.world import countdown, domains
 
@@ -59,4 +60,5 @@ def world_problems(seed: int, count: int, *, split: str, shares: dict[str, float
         drawn.append(question)
     if len(drawn) == count:
         return drawn
-    raise ValueError(f"the world has only {len(drawn)} distinct {split} questions for {shares}, {count} were asked for.")
+    raise DataError(f"The tiny world has only {len(drawn)} distinct {split} questions of {shares}; {count} were "
+                    "asked for: ask for fewer (rl.questions, evaluation.problems or --limit).")

@@ -45,7 +45,8 @@ def read(text: str, target: int) -> Trace:
     right = sum(_holds(int(a), op, int(b), int(value)) for a, op, b, value in equations)
     return Trace(
         attempts=len(found), failed=sum(not hit for hit, _ in found), retried=sum(not hit for hit, _ in found[:-1]),
-        accepted_wrong=sum(not hit and yes for hit, yes in found), rejected_right=sum(hit and not yes for hit, yes in found),
+        accepted_wrong=sum(not hit and yes for hit, yes in found),
+        rejected_right=sum(hit and not yes for hit, yes in found),
         steps=len(equations), steps_right=right)
 
 

@@ -1,0 +1,28 @@
+"""The token budget raised in the middle of a run: a further rise of length and accuracy.
+
+Paper: DeepSeek-R1, version 2, section 2.1: the longest response went from 32,768 to 65,536 tokens at step 8.2k of
+R1-Zero's training, and both accuracy and response length jumped.
+
+    r1jax run experiments/ablations/length_budget.py:tiny
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from runpy import run_path
+
+from r1jax.core.config import Experiment
+
+SCALES = ("tiny",)
+R1_ZERO = Path(__file__).parent.parent / "r1_zero.py"
+
+
+def get_config(scale: str) -> Experiment:
+    """The experiment at one of SCALES."""
+    return {"tiny": tiny}[scale]()
+
+
+def tiny() -> Experiment:
+    """R1-Zero with room for about three attempts, and for a dozen from step 100 on."""
+    base = run_path(str(R1_ZERO))["tiny"]()
+    schedule = ((0, 64), (100, 224))
+    return replace(base, name="length-budget", rl=replace(base.rl, steps=200, max_new_tokens=schedule))
