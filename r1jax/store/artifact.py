@@ -11,6 +11,7 @@ from etils import epath
 
 from r1jax.core.errors import StoreError
 from r1jax.store import samples as sample_files
+from r1jax.store.arrays import open_array
 from r1jax.store.checkpoints import Checkpoints
 from r1jax.store.files import (
     Lock,
@@ -156,6 +157,11 @@ class Artifact:
             step = self.final_step()
         found = on_primary(lambda: self._choose(step, item="params"))
         return self._checkpoints.restore(found, {"params": abstract}, cast=True)[0]["params"]
+
+    def array(self, name: str, *, tree: str = "params", step: int | None = None) -> Any:
+        """One saved array, lazily (store/arrays.py): ``artifact.array("layers/q")[0].read().result()``."""
+        found = on_primary(lambda: self._choose(step, item=tree))
+        return open_array(self.path / "checkpoints" / str(found), tree, name)
 
     def _choose(self, step: int | None, item: str | None = None) -> int:
         """The step to read; runs on process 0."""
