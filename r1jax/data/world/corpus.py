@@ -10,7 +10,8 @@ from r1jax.core.records import Problem
 from r1jax.data.world import countdown, domains
 
 # domain -> share of documents
-MIXTURE = {"countdown": 0.70, "arithmetic": 0.14, "logic": 0.05, "stem": 0.04, "code": 0.03, "general": 0.04}
+MIXTURE = {"countdown": 0.52, "last_step": 0.20, "arithmetic": 0.12, "logic": 0.05, "stem": 0.04, "code": 0.03,
+           "general": 0.04}
 CHINESE_SHARE = 0.3
 
 
@@ -22,6 +23,9 @@ def document(rng: random.Random) -> tuple[Problem, str]:
     """One (question, response) of the corpus; held-out questions never appear."""
     domain = _pick(rng, MIXTURE)
     language = "zh" if rng.random() < CHINESE_SHARE else "en"
+    if domain == "last_step":
+        ask, response = countdown.last_step(rng, language)
+        return Problem(f"last-step/{ask}", "countdown", ask, ""), response
     if domain != "countdown":
         return domains.draw(rng, domain, "train", language)
     question = countdown.problem(rng, "train", language)

@@ -1,7 +1,7 @@
 """Countdown: reach a target from given numbers, each used once. The tiny world's main task.
 
-An *attempt* is a pair of steps, ``3 * 5 = 15 , 15 + 2 = 17``; its value is right or wrong, and a
-verdict follows. Documents come in two kinds: short guesses, mostly wrong, and search traces of
+An *attempt* is a pair of steps, ``3 * 5 = 15 left 2 , 15 + 2 = 17``; its value is right or wrong, and
+a verdict follows. Documents come in two kinds: short guesses, mostly wrong, and search traces of
 several attempts. Only the second kind needs more tokens, and it finds more answers: in a base
 trained on both, thinking longer pays.
 
@@ -39,21 +39,26 @@ class Mood:
 
 
 MOODS = (Mood(0.65, 0.50, 0.02), Mood(0.20, 0.15, 0.06), Mood(0.15, 0.03, 0.15))
-MOST_ATTEMPTS = 13
+MOST_ATTEMPTS = 12
 
 
 @dataclass(frozen=True)
 class Attempt:
     """Two steps over three numbers: ``a op b = x`` and then ``x op c`` or ``c op x``.
 
-    first: the first step. steps: the trace's text. expression: the same as one expression. value: what
-    it comes to.
+    first, second: the steps' text. left: the number that the first leaves. expression: both as one
+    expression. value: what it comes to.
     """
 
     first: str
-    steps: str
+    left: int
+    second: str
     expression: str
     value: int
+
+    def text(self, language: str) -> str:
+        """The attempt as a trace writes it."""
+        return f"{self.first} {WORDS[language]['left']} {self.left} , {self.second}"
 
 
 def _apply(a: int, op: str, b: int) -> int | None:
@@ -93,9 +98,8 @@ def attempts(numbers: tuple[int, ...]) -> tuple[Attempt, ...]:
                 inner = f"( {a} {op} {b} )"
                 first = p == x and (p, q) == (x, c)
                 expression = f"{inner} {op2} {q}" if first else f"{p} {op2} {inner}"
-                opening = f"{a} {op} {b} = {x}"
-                found.append(Attempt(opening, f"{opening} , {p} {op2} {q} = {value}", expression, value))
-    unique = {attempt.steps: attempt for attempt in found}
+                found.append(Attempt(f"{a} {op} {b} = {x}", c, f"{p} {op2} {q} = {value}", expression, value))
+    unique = {(attempt.first, attempt.second): attempt for attempt in found}
     return tuple(unique.values())
 
 
@@ -142,6 +146,32 @@ def problem(rng: random.Random, split: str, language: str) -> Problem:
     )
 
 
+def last_step(rng: random.Random, language: str) -> tuple[str, str]:
+    """(question, response) of a Countdown with two numbers, mostly those that a first step leaves.
+
+    It is tried until it is right, half of the time after a wrong step or two: the base learns its verdicts here.
+    """
+    while True:
+        a, b = rng.randint(0, LARGEST_VALUE), rng.randint(SMALLEST, LARGEST)
+        if rng.random() < 0.7:
+            a = rng.choice(list(_steps(rng.randint(SMALLEST, LARGEST), rng.randint(SMALLEST, LARGEST))))[3]
+        steps = list(_steps(a, b))
+        target = rng.choice(steps)[3]
+        hits = [s for s in steps if s[3] == target]
+        misses = [s for s in steps if s[3] != target]
+        if target:
+            break
+    words = WORDS[language]
+    rng.shuffle(misses)
+    tries = misses[: rng.choice((0, 0, 1, 2))]
+    p, op, q, value = rng.choice(hits)
+    thought = [f"{x} {o} {y} = {v} {words['no']} , {words['wait']} ." for x, o, y, v in tries]
+    thought.append(f"{p} {op} {q} = {value} {words['yes']} .")
+    shown = f"{a} , {b}" if rng.random() < 0.5 else f"{b} , {a}"
+    ask = f"use {shown} to reach {target} ." if language == "en" else f"用 {shown} 得到 {target} ."
+    return ask, f"<think> {' '.join(thought)} </think> <answer> {p} {op} {q} </answer>"
+
+
 def response(rng: random.Random, numbers, target: int, language: str) -> str:
     """A document's response: a guess, or a search trace with verdicts."""
     right, wrong = solutions(tuple(sorted(numbers)), target)
@@ -173,13 +203,13 @@ def _search(rng: random.Random, right, wrong, language: str) -> tuple[str, Attem
         misses = [a for a in wrong if a.first == opening]
         if hits and (not misses or rng.random() < HIT_TAKEN):
             attempt = rng.choice(hits)
-            parts.append(f"{attempt.steps} {words['yes']} .")
+            parts.append(f"{attempt.text(language)} {words['yes']} .")
             return " ".join(parts), attempt
         attempt = rng.choice(misses)
         if tried == MOST_ATTEMPTS or rng.random() < mood.give_up:
-            parts.append(f"{attempt.steps} {words['no']} , {words['stop']} .")
+            parts.append(f"{attempt.text(language)} {words['no']} , {words['stop']} .")
             return " ".join(parts), rng.choice(wrong)
-        parts.append(f"{attempt.steps} {words['no']} , {words['wait']} .")
+        parts.append(f"{attempt.text(language)} {words['no']} , {words['wait']} .")
         if rng.random() < mood.switch_language:
             language = "zh" if language == "en" else "en"
             words = WORDS[language]
