@@ -95,6 +95,7 @@ class PretrainConfig:
     Attributes:
       steps: updates. rows: packed rows an update, in `micro_batches` parts. row_length: T.
       steps_per_chunk: updates whose documents are drawn and packed together.
+      max_skipped: updates in a row that may be skipped as not finite, looked at every `log_every` steps.
     """
 
     steps: int
@@ -104,6 +105,7 @@ class PretrainConfig:
     steps_per_chunk: int = 50
     checkpoint_every: int = 250
     log_every: int = 25
+    max_skipped: int = 5
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,7 @@ class Health:
                          "use the same temperature, weights and compute type, or set rl.old_logp=trainer.")
         else:
             found = {name: value for name, value in found.items() if not name.startswith("mismatch/")}
-        if found["train/skipped"]:
-            self._skipped(step, int(found["train/skipped"]), batch)
+        stop_if_not_finite(self._artifact, step, int(found["train/skipped"]), self._experiment.rl.max_skipped, batch)
         return found
 
     def _rollout(self, experience: Experience) -> None:
@@ -52,15 +51,22 @@ class Health:
             log.warn(f"Step {experience.step}: every response was cut off at {metrics['rollout/budget']:.0f} tokens; "
                      "raise rl.max_new_tokens, or check that the model ever ends a response (prompt template, eos id).")
 
-    def _skipped(self, step: int, in_a_row: int, batch: Batch) -> None:
-        limit = self._experiment.rl.max_skipped
-        log.warn(f"Step {step}: the loss or its gradient is not finite; the update is skipped ({in_a_row} in a row).")
-        if in_a_row < limit:
-            return
-        path = self._artifact.path / f"not-finite-{step}.npz"
-        arrays = {name: np.asarray(x) for name, x in vars(jax.device_get(batch)).items() if x is not None}
-        with path.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-        raise TrainingError(f"{in_a_row} updates in a row were not finite at step {step} of {self._artifact.ref}. The "
-                            f"offending batch is saved as {path.name} in {self._artifact.path}; the last checkpoint is "
-                            "whole. Lower optim.learning_rate, or look into the batch.")
+
+def stop_if_not_finite(artifact: Artifact, step: int, in_a_row: int, limit: int, batch: Batch) -> None:
+    """Warns of an update that was skipped, and ends the run after `limit` in a row with the batch saved.
+
+    Raises:
+      TrainingError: the limit is reached; the batch is ``not-finite-<step>.npz`` in the artifact's folder.
+    """
+    if not in_a_row:
+        return
+    log.warn(f"Step {step}: the loss or its gradient is not finite; the update is skipped ({in_a_row} in a row).")
+    if in_a_row < limit:
+        return
+    path = artifact.path / f"not-finite-{step}.npz"
+    arrays = {name: np.asarray(x) for name, x in vars(jax.device_get(batch)).items() if x is not None}
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    raise TrainingError(f"{in_a_row} updates in a row were not finite at step {step} of {artifact.ref}. The offending "
+                        f"batch is saved as {path.name} in {artifact.path}; the last checkpoint is whole. Lower "
+                        "optim.learning_rate, or look into the batch.")

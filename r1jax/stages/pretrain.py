@@ -10,7 +10,6 @@ import numpy as np
 
 from r1jax.core import keys, log
 from r1jax.core.config import Experiment
-from r1jax.core.errors import TrainingError
 from r1jax.core.mesh import check_batch
 from r1jax.core.types import Batch
 from r1jax.data import pipeline
@@ -19,6 +18,7 @@ from r1jax.eval import suite
 from r1jax.losses.lm import next_token_loss
 from r1jax.models import spec
 from r1jax.stages.context import Context, join_state, logp_fn, put_batch, put_whole, split_state, start_state
+from r1jax.stages.health import stop_if_not_finite
 from r1jax.stages.problems import held_out
 from r1jax.store import Artifact
 from r1jax.text.prompts import document_ids
@@ -91,9 +91,7 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
                 rate = (step - start) * config.rows * config.row_length * (1 - padding) / (time.time() - began)
                 record |= {"step": step, "time": time.time() - began, "train/tokens_per_second": rate,
                            "train/padding": padding}
-                if not np.isfinite(record["train/loss"]):
-                    raise TrainingError(f"The loss of {artifact.ref} is {record['train/loss']} at step {step}; lower "
-                                        "optim.learning_rate and run it again.")
+                stop_if_not_finite(artifact, step, int(record["train/skipped"]), config.max_skipped, batch)
                 artifact.log_metrics(record)
                 bar.update(step, f"loss {record['train/loss']:.3f}  {rate:,.0f} tokens/s")
             if step % config.checkpoint_every == 0 or step == config.steps:
