@@ -33,7 +33,8 @@ def tiny() -> Experiment:
         data=DataConfig(domains=(("countdown", 1.0),)),
         optim=OptimConfig(learning_rate=3e-4, b2=0.95),
         rl=RLConfig(steps=160, questions=64, group_size=16, minibatches=4, loss=grpo, rewards=REWARDS,
-                    max_new_tokens=((0, 224),), max_prompt_tokens=20, old_logp="sampler", reference_every=40),
+                    max_new_tokens=((0, 224),), max_prompt_tokens=20, old_logp="sampler", reference_every=40,
+                    rows_per_micro_batch=16),
         evaluation=EvalConfig(every=20, problems=64, samples=16),
     )
 
@@ -42,7 +43,8 @@ def small() -> Experiment:
     """Qwen2.5-1.5B's form on mathematics prompts with whole-number answers (DAPO-Math-17k, from the hub).
 
     The weights and the tokenizer are the user's: `parents` names an artifact of the store, `tokenizer` a file.
-    Another data set: --set data.source=gsm8k_train.jsonl --set data.question_field=question --set data.answer_field=answer
+    Another data set, such as GSM8K's file: --set data.source=gsm8k_train.jsonl --set data.question_field=question
+    --set data.answer_field=answer
     """
     return Experiment(
         name="r1-zero",

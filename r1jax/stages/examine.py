@@ -56,11 +56,10 @@ def load_policy(store_root: str, ref: str) -> Policy:
         config = artifact.config()
         if "embedded" in config:
             return load_policy(store_root, EMBEDDED)
-        model = ModelConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in config["model"].items()
-                               if name != "type"})
+        model = embedded.artifact_model(config["model"])
         tokenizer, prompt = config["tokenizer"], config["data"]["prompt"]
         budget = (config["rl"]["max_new_tokens"][-1][1] if config.get("rl")
-                  else config["pretrain"]["row_length"] - 32)
+                  else config["pretrain"]["row_length"] - embedded.PROMPT_ROOM)
         params = artifact.load_params(spec.abstract(model, mesh))
     loaded = tokenizers.load(tokenizer)
     tokenizers.check_fits(loaded, model.vocab, tokenizer)

@@ -18,6 +18,7 @@ from r1jax.eval import suite
 from r1jax.losses.lm import next_token_loss
 from r1jax.models import spec
 from r1jax.stages.context import Context, join_state, logp_fn, put_batch, put_whole, split_state, start_state
+from r1jax.stages.embedded import PROMPT_ROOM
 from r1jax.stages.health import stop_if_not_finite
 from r1jax.stages.problems import held_out
 from r1jax.store import Artifact
@@ -66,7 +67,7 @@ def gate(experiment: Experiment, context: Context, params, step: int) -> tuple[d
     return suite.evaluate(
         experiment.model, params, context.tokenizer, experiment.data.prompt, held_out(experiment, context), config,
         keys.key_for(experiment.seed, 0, "evaluation"), mesh=context.mesh, slots=256,
-        max_new_tokens=experiment.pretrain.row_length - 32, suite="gate", step=step)
+        max_new_tokens=experiment.pretrain.row_length - PROMPT_ROOM, suite="gate", step=step)
 
 
 def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[str, float]:
