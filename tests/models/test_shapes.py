@@ -1,0 +1,87 @@
+"""Qwen2.5-32B on a pod of 512 devices, by shape evaluation on an abstract mesh: nothing is allocated."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import AbstractMesh, AxisType
+
+from r1jax.core.config import Experiment, OptimConfig, RLConfig
+from r1jax.core.types import Batch
+from r1jax.losses.policy import r1
+from r1jax.models import spec, transformer
+from r1jax.models.config import qwen2_5_32b
+from r1jax.sampler import decode
+from r1jax.sampler.sampling import Sampling
+from r1jax.stages import rl
+from r1jax.train import optim, step
+
+CFG = qwen2_5_32b()
+MESH = AbstractMesh((4, 16, 8, 1), ("data", "fsdp", "tensor", "expert"), axis_types=(AxisType.Auto,) * 4)
+ROWS, LENGTH = 64, 32768
+
+
+@pytest.fixture(autouse=True)
+def pod():
+    """The mesh in force, so that the sharding constraints inside the model are evaluated too; optax mixes dtypes."""
+    with jax.sharding.use_abstract_mesh(MESH), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def ints(*shape):
+    return jax.ShapeDtypeStruct(shape, jnp.int32)
+
+
+def floats(*shape):
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
+def test_parameters_divide_over_the_mesh():
+    held = 0
+    for (path, leaf), declared in zip(jax.tree_util.tree_leaves_with_path(spec.abstract(CFG, MESH)),
+                                      jax.tree.leaves(spec.specs(CFG), is_leaf=lambda x: hasattr(x, "axes")),
+                                      strict=True):
+        shard = math.prod(leaf.sharding.shard_shape(leaf.shape))
+        held += shard
+        if declared.init == "normal":  # every matrix over fsdp x tensor
+            assert shard * 16 * 8 == math.prod(leaf.shape), jax.tree_util.keystr(path)
+    # norms and biases, 64 * (2 * 5120 + (40 + 2 * 8) * 128) + 5120 numbers, are whole or over tensor only
+    matrices = 32_763_876_352 - (64 * (2 * 5120 + 56 * 128) + 5120)
+    assert held == matrices // 128 + 64 * (2 * 5120 + 56 * 128 // 8) + 5120
+
+
+def test_forward():
+    row = ints(ROWS, LENGTH)
+    hidden, aux = jax.eval_shape(lambda p, t: transformer.forward(CFG, p, t, positions=t, segments=t),
+                                 spec.abstract(CFG, MESH), row)
+    assert (hidden.shape, hidden.dtype) == ((ROWS, LENGTH, 5120), jnp.bfloat16) and aux == {}
+
+
+def test_policy_update():
+    settings = RLConfig(steps=1, questions=512, group_size=16, minibatches=16, loss=r1, rewards=(("accuracy", 1.0),),
+                        max_new_tokens=((0, 32768),), max_prompt_tokens=1024)
+    experiment = Experiment("r1-zero", "paper", rl.run, CFG, rl=settings)
+    optimizer = optim.make(OptimConfig(learning_rate=3e-6), 10_400)
+    state = jax.eval_shape(lambda p: step.init_state(p, optimizer), spec.abstract(CFG, MESH))
+    grid, numbers = ints(4, ROWS, LENGTH), floats(4, ROWS, LENGTH)
+    batch = Batch(grid, grid, grid, grid, *[numbers] * 5)
+    where = step.state_shardings(state, spec.shardings(CFG, MESH), MESH)
+    new, metrics = jax.eval_shape(step.make_step(rl.make_loss(experiment), optimizer), state, batch, ints())
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), new) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
+    assert {"train/loss", "train/kl", "train/entropy", "mismatch/k3", "train/grad_norm"} <= set(metrics)
+    moments = [s for s in jax.tree.leaves(where.opt_state) if s.spec == where.params["layers"]["gate"].spec]
+    assert len(moments) >= 4  # gate and up, first and second moment
+    rows = step.batch_shardings(MESH, batch).tokens
+    assert rows.shard_shape((4, ROWS, LENGTH)) == (4, 1, LENGTH)
+
+
+def test_prefill_and_decode():
+    params = spec.abstract(CFG, MESH)
+    cache = jax.eval_shape(functools.partial(decode.prefill, CFG), params, ints(32, 1024), ints(32))
+    assert (cache.k.shape, cache.v.dtype) == ((64, 32, 1024, 8, 128), jnp.bfloat16)
+    state = jax.eval_shape(lambda: decode.empty_state(CFG, 512, 1024 + 32768, 32768))
+    after = jax.eval_shape(lambda p, s, n: decode.steps(CFG, Sampling(eos=0), p, s, n, 4096), params, state, ints())
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
+    assert after.tokens.shape == (512, 32768) and after.cache.k.shape == (64, 512, 33792, 8, 128)
