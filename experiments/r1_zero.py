@@ -33,7 +33,7 @@ def tiny() -> Experiment:
         data=DataConfig(domains=(("countdown", 1.0),)),
         optim=OptimConfig(learning_rate=3e-4, b2=0.95),
         rl=RLConfig(steps=160, questions=64, group_size=16, minibatches=4, loss=grpo, rewards=REWARDS,
-                    max_new_tokens=((0, 224),), max_prompt_tokens=20, old_logp="sampler", reference_every=40,
+                    max_new_tokens=((0, 232),), max_prompt_tokens=20, old_logp="sampler", reference_every=40,
                     rows_per_micro_batch=16),
         evaluation=EvalConfig(every=20, problems=64, samples=16),
     )

@@ -60,7 +60,8 @@ def ship(store_root: str, ref: str = "base@tiny") -> None:
             "problems": settings["problems"], "samples": settings["samples"],
             "max_new_tokens": artifact.config()["pretrain"]["row_length"] - PROMPT_ROOM,
             "command": "r1jax run experiments/base.py:tiny"}
-    weights.save(jax.device_get(loaded), PATH, {"model": json.dumps(dataclasses.asdict(cfg)), "record": json.dumps(kept)})
+    about = {"model": json.dumps(dataclasses.asdict(cfg)), "record": json.dumps(kept)}
+    weights.save(jax.device_get(loaded), PATH, about)
 
 
 def artifact_model(config_row: dict) -> config.ModelConfig:

@@ -110,6 +110,11 @@ def update(step_fn, state, batch: Batch, count, padding: float) -> tuple[Any, di
 def check(experiment: Experiment, context: Context) -> None:
     """Refuses what cannot work before anything is computed."""
     rl = experiment.rl
+    budget_at(rl.max_new_tokens, 0)
+    sizes = {f"rl.{name}": getattr(rl, name) for name in ("steps", "questions", "minibatches", "rows_per_micro_batch")}
+    for name, value in (sizes | {"rl.slots": rl.slots, "evaluation.every": experiment.evaluation.every}).items():
+        if value < 1:
+            raise ConfigError(f"{name}={value} must be at least 1.")
     check_training(Sampling(context.tokenizer.eos, rl.temperature))
     check_batch(context.mesh, rl.rows_per_micro_batch, "rl.rows_per_micro_batch")
     check_batch(context.mesh, rl.slots, "rl.slots")
@@ -178,7 +183,13 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
             if rl.reference_every and (step + rl.minibatches) // rl.reference_every > step // rl.reference_every:
                 reference = jax.tree.map(jnp.copy, state.params)
             save(step + rl.minibatches, state, reference)
-    return evaluator.last
+    return evaluator.last or _last_evaluation(artifact)
+
+
+def _last_evaluation(artifact: Artifact) -> dict[str, float]:
+    """The figures that a run logged which was killed between its last checkpoint and its end."""
+    logged = artifact.metrics()[-1]
+    return {name: value for name, value in logged.items() if name.startswith("eval/") and name != "eval/seconds"}
 
 
 def _save(experiment: Experiment, artifact: Artifact, step: int, state, reference) -> None:

@@ -1,9 +1,10 @@
 """Countdown: reach a target from given numbers, each used once. The tiny world's main task.
 
-An *attempt* is a pair of steps, ``3 * 5 = 15 left 2 , 15 + 2 = 17``; its value is right or wrong, and
-a verdict follows. Documents come in two kinds: short guesses, mostly wrong, and search traces of
-several attempts. Only the second kind needs more tokens, and it finds more answers: in a base
-trained on both, thinking longer pays.
+An *attempt* is a pair of steps over three numbers. A search trace takes a first step, tries every second step
+after it, each with a verdict, and goes on to another first step:
+``3 * 5 = 15 , 15 + 2 = 17 no 15 - 2 = 13 no 15 * 2 = 30 no , wait . 2 * 5 = 10 , ...``. Documents come in two kinds:
+short guesses, mostly wrong, and search traces. Only the second kind needs more tokens, and it finds more answers: in a
+base trained on both, thinking longer pays, and nothing in a trace needs foresight.
 
 Numbers run from 1 to 9 and every intermediate value from 0 to 99, so that each is one token.
 """
@@ -25,13 +26,12 @@ LARGEST_VALUE = 99
 # What the documents are made of. Shares of documents, unless said otherwise.
 GUESS_SHARE = 0.65  # short guesses; the rest are search traces
 GUESS_RIGHT = 0.08  # of guesses that are right
-HIT_TAKEN = 0.85  # of first steps from which the target is one step away, how often that step is taken
 TAGLESS_SHARE = 0.06  # of documents without think and answer tags
 
 
 @dataclass(frozen=True)
 class Mood:
-    """A writer of search traces: `share` of them, and the chances of what follows a failed attempt."""
+    """A writer of search traces: `share` of them, and the chances of what follows a first step that led nowhere."""
 
     share: float
     give_up: float
@@ -39,26 +39,20 @@ class Mood:
 
 
 MOODS = (Mood(0.65, 0.50, 0.02), Mood(0.20, 0.15, 0.06), Mood(0.15, 0.03, 0.15))
-MOST_ATTEMPTS = 12
+LONGEST_THOUGHT = 185  # words after which every writer gives up
 
 
 @dataclass(frozen=True)
 class Attempt:
     """Two steps over three numbers: ``a op b = x`` and then ``x op c`` or ``c op x``.
 
-    first, second: the steps' text. left: the number that the first leaves. expression: both as one
-    expression. value: what it comes to.
+    first, second: the steps' text. expression: both as one expression. value: what it comes to.
     """
 
     first: str
-    left: int
     second: str
     expression: str
     value: int
-
-    def text(self, language: str) -> str:
-        """The attempt as a trace writes it."""
-        return f"{self.first} {WORDS[language]['left']} {self.left} , {self.second}"
 
 
 def _apply(a: int, op: str, b: int) -> int | None:
@@ -98,7 +92,7 @@ def attempts(numbers: tuple[int, ...]) -> tuple[Attempt, ...]:
                 inner = f"( {a} {op} {b} )"
                 first = p == x and (p, q) == (x, c)
                 expression = f"{inner} {op2} {q}" if first else f"{p} {op2} {inner}"
-                found.append(Attempt(f"{a} {op} {b} = {x}", c, f"{p} {op2} {q} = {value}", expression, value))
+                found.append(Attempt(f"{a} {op} {b} = {x}", f"{p} {op2} {q} = {value}", expression, value))
     unique = {(attempt.first, attempt.second): attempt for attempt in found}
     return tuple(unique.values())
 
@@ -165,7 +159,7 @@ def last_step(rng: random.Random, language: str) -> tuple[str, str]:
     rng.shuffle(misses)
     tries = misses[: rng.choice((0, 0, 1, 2))]
     p, op, q, value = rng.choice(hits)
-    thought = [f"{x} {o} {y} = {v} {words['no']} , {words['wait']} ." for x, o, y, v in tries]
+    thought = [f"{x} {o} {y} = {v} {words['no']}" for x, o, y, v in tries]
     thought.append(f"{p} {op} {q} = {value} {words['yes']} .")
     shown = f"{a} , {b}" if rng.random() < 0.5 else f"{b} , {a}"
     ask = f"use {shown} to reach {target} ." if language == "en" else f"用 {shown} 得到 {target} ."
@@ -187,30 +181,33 @@ def response(rng: random.Random, numbers, target: int, language: str) -> str:
 
 
 def _search(rng: random.Random, right, wrong, language: str) -> tuple[str, Attempt]:
-    """A trace of attempts, each followed by a verdict, until one is right or the writer gives up.
+    """A trace of first steps, each with every second step after it, until one is right or the writer gives up.
 
-    No first step is tried twice before all have been; a second step that hits the target is mostly
-    seen. So a trace that goes on finds the answer, and nothing in it needs more than one step of foresight.
+    No first step is tried twice before all have been.
     """
     mood = rng.choices(MOODS, [m.share for m in MOODS])[0]
     words, parts, openings = WORDS[language], [], []
-    for tried in range(1, MOST_ATTEMPTS + 1):
+    while True:
         if not openings:
             openings = sorted({a.first for a in (*right, *wrong)})
             rng.shuffle(openings)
         opening = openings.pop()
-        hits = [a for a in right if a.first == opening]
-        misses = [a for a in wrong if a.first == opening]
-        if hits and (not misses or rng.random() < HIT_TAKEN):
-            attempt = rng.choice(hits)
-            parts.append(f"{attempt.text(language)} {words['yes']} .")
-            return " ".join(parts), attempt
-        attempt = rng.choice(misses)
-        if tried == MOST_ATTEMPTS or rng.random() < mood.give_up:
-            parts.append(f"{attempt.text(language)} {words['no']} , {words['stop']} .")
+        parts.append(f"{opening} ,")
+        tried = sorted((a for a in (*right, *wrong) if a.first == opening), key=_second_order)
+        for attempt in tried:
+            if attempt in right:
+                parts.append(f"{attempt.second} {words['yes']} .")
+                return " ".join(parts), attempt
+            parts.append(f"{attempt.second} {words['no']}")
+        if len(" ".join(parts).split()) > LONGEST_THOUGHT or rng.random() < mood.give_up:
+            parts.append(f", {words['stop']} .")
             return " ".join(parts), rng.choice(wrong)
-        parts.append(f"{attempt.text(language)} {words['no']} , {words['wait']} .")
+        parts.append(f", {words['wait']} .")
         if rng.random() < mood.switch_language:
             language = "zh" if language == "en" else "en"
             words = WORDS[language]
-    raise AssertionError("unreachable: the loop returns at its last attempt")
+
+
+def _second_order(attempt: Attempt) -> int:
+    """Second steps are tried in the order + - * /."""
+    return "+-*/".index(attempt.second.split()[1])

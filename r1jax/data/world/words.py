@@ -1,8 +1,8 @@
 """The world's small vocabulary in its two languages."""
 
 WORDS = {
-    "en": {"guess": "guess", "yes": "yes", "no": "no", "wait": "wait", "stop": "stop", "left": "left"},
-    "zh": {"guess": "猜", "yes": "对了", "no": "不对", "wait": "等等", "stop": "放弃", "left": "剩"},
+    "en": {"guess": "guess", "yes": "yes", "no": "no", "wait": "wait", "stop": "stop"},
+    "zh": {"guess": "猜", "yes": "对了", "no": "不对", "wait": "等等", "stop": "放弃"},
 }
 
 PEOPLE = {
