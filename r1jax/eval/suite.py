@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from r1jax.core.config import EvalConfig
+from r1jax.core.errors import DataError
 from r1jax.core.records import Completion, Problem
 from r1jax.data.world import traces
 from r1jax.eval import metrics
@@ -69,7 +70,11 @@ def evaluate(cfg, params, tokenizer, template: str, problems: Sequence[Problem],
 
     Returns:
       (metrics ``eval/<suite>/...``: pass@1 with its standard error over problems, pass@k and cons@k for
-      k samples, and what `response_metrics` says; records of every sample).
+      k samples, the share of problems that could not be graded and were left out, and what
+      `response_metrics` says; records of every sample).
+
+    Raises:
+      DataError: no problem can be graded.
     """
     sampling = Sampling(tokenizer.eos, config.temperature, config.top_p)
     responses = respond(cfg, params, tokenizer, template, problems, key, sampling=sampling, samples=config.samples,
@@ -77,13 +82,19 @@ def evaluate(cfg, params, tokenizer, template: str, problems: Sequence[Problem],
     asked = [responses.problem_of(i) for i in range(len(responses.completions))]
     scores = combine.score(combine.resolve((("accuracy", 1.0), ("format", 1.0))), asked, responses.completions)
     G = config.samples
-    correct = np.nan_to_num(scores.parts["accuracy"]).reshape(-1, G)
+    graded = scores.parts["accuracy"].reshape(-1, G)
+    known = np.flatnonzero(~np.isnan(graded).any(axis=1))  # a problem that cannot be graded counts for nothing
+    if not len(known):
+        raise DataError(f"No problem of the suite {suite!r} can be graded: their domains have no rule "
+                        f"({', '.join(sorted({p.domain for p in problems}))}), or no gold answer can be read.")
+    correct = graded[known]
     votes = [vote_key(p, c) for p, c in zip(asked, responses.completions, strict=True)]
-    cons = [metrics.cons_at_k(votes[q * G:(q + 1) * G], correct[q]) for q in range(len(problems))]
-    pass_k = metrics.pass_at_k(np.full(len(problems), G), correct.sum(axis=1).astype(int), G)
+    cons = [metrics.cons_at_k(votes[q * G:(q + 1) * G], graded[q]) for q in known]
+    pass_k = metrics.pass_at_k(np.full(len(known), G), correct.sum(axis=1).astype(int), G)
     found = {"pass@1": float(correct.mean()), "pass@1/stderr": metrics.standard_error(correct.mean(axis=1)),
              f"pass@{G}": float(np.mean(pass_k)), f"cons@{G}": float(np.mean(cons)),
-             "format": float(np.mean(scores.parts["format"])), "tokens_per_second": responses.report.tokens
+             "ungraded": 1.0 - len(known) / len(problems), "format": float(np.mean(scores.parts["format"])),
+             "tokens_per_second": responses.report.tokens
              / responses.report.seconds} | response_metrics(responses)
     kept = records(responses, scores, step, range(len(asked)))
     return {f"eval/{suite}/{name}": value for name, value in found.items()}, kept
