@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -58,6 +59,12 @@ def split_state(state: TrainState) -> dict[str, Any]:
 def join_state(trees: dict[str, Any]) -> TrainState:
     """The state of a checkpoint's trees."""
     return TrainState(params=trees["params"], **trees["train"])
+
+
+def clock(artifact: Artifact) -> float:
+    """The time at which a run would have begun had it never been interrupted: what ``time`` metrics count from."""
+    rows = artifact.metrics()
+    return time.time() - (rows[-1]["time"] if rows else 0.0)
 
 
 def put_batch(mesh: Mesh, batch: Batch) -> Batch:

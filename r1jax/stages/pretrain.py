@@ -17,7 +17,7 @@ from r1jax.data.world import corpus
 from r1jax.eval import suite
 from r1jax.losses.lm import next_token_loss
 from r1jax.models import spec
-from r1jax.stages.context import Context, join_state, logp_fn, put_batch, put_whole, split_state, start_state
+from r1jax.stages.context import Context, clock, join_state, logp_fn, put_batch, put_whole, split_state, start_state
 from r1jax.stages.embedded import PROMPT_ROOM
 from r1jax.stages.health import stop_if_not_finite
 from r1jax.stages.problems import held_out
@@ -83,13 +83,13 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
         state = join_state(trees)
     logp = logp_fn(experiment.model, 1.0)
     step_fn = make_step(lambda p, b: next_token_loss(logp(p, b)[0], b.weights), optimizer, where)
-    began = time.time()
+    began, entered = clock(artifact), time.time()
     with log.progress(config.steps, f"pre-training {artifact.ref}", start=start) as bar:
         for step, (batch, count, padding) in enumerate(rows(experiment, context, start), start=start + 1):
             state, metrics = step_fn(state, put_batch(context.mesh, batch), put_whole(context.mesh, np.int32(count)))
             if step % config.log_every == 0 or step == config.steps:
                 record = {name: float(value) for name, value in jax.device_get(metrics).items()}
-                rate = (step - start) * config.rows * config.row_length * (1 - padding) / (time.time() - began)
+                rate = (step - start) * config.rows * config.row_length * (1 - padding) / (time.time() - entered)
                 record |= {"step": step, "time": time.time() - began, "train/tokens_per_second": rate,
                            "train/padding": padding}
                 stop_if_not_finite(artifact, step, int(record["train/skipped"]), config.max_skipped, batch)

@@ -25,7 +25,7 @@ from r1jax.models import spec
 from r1jax.ops.masked import masked_max, masked_sum
 from r1jax.sampler.sampling import Sampling, check_training
 from r1jax.stages import problems
-from r1jax.stages.context import Context, join_state, logp_fn, put_batch, put_whole, split_state, start_state
+from r1jax.stages.context import Context, clock, join_state, logp_fn, put_batch, put_whole, split_state, start_state
 from r1jax.stages.evaluation import Evaluator
 from r1jax.stages.health import Health
 from r1jax.stages.rollouts import Experience, collect
@@ -153,7 +153,7 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
     step_fn = make_step(make_loss(experiment), optimizer, where)
     score = make_score(lambda p, b: logp_fn(model, rl.temperature)(p, b)[0])
     draw = problems.training(experiment, context)
-    health, began = Health(experiment, artifact), time.time()
+    health, began = Health(experiment, artifact), clock(artifact)
     evaluator = Evaluator(experiment, artifact, context)
     save = functools.partial(_save, experiment, artifact)
     with log.event_writer(artifact.path / "tensorboard", resume_step=start) as events, log.progress(
