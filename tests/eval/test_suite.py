@@ -1,0 +1,140 @@
+"""Evaluation: votes, figures computed by hand from written responses, and records of the store's schema."""
+
+import math
+
+import numpy as np
+import pytest
+
+from r1jax.core.config import EvalConfig
+from r1jax.core.records import Completion, Problem, Scores
+from r1jax.core.types import Rollout
+from r1jax.eval import suite
+from r1jax.sampler.batcher import Report
+from r1jax.sampler.responses import Responses
+from r1jax.store.samples import rollout_record
+from r1jax.text import tokenizer
+
+COUNTDOWN = Problem("countdown/3-5-7/22", "countdown", "use 3 , 5 , 7 to reach 22 .", "( 3 * 5 ) + 7", "en",
+                    {"numbers": [3, 5, 7], "target": 22})
+STEM = Problem("stem/capital", "stem", "capital of France ? A Rome B Paris C Cairo D Tokyo", "B")
+
+
+def answer(text, thought="3 * 5 = 15 , 15 + 7 = 22 yes ."):
+    return f"<think> {thought} </think> <answer> {text} </answer>"
+
+
+def completion(text, truncated=False, suffix=""):
+    return Completion(text, suffix, [7, 8, 2], 3, truncated)
+
+
+@pytest.mark.parametrize(("problem", "text", "vote"), [
+    (COUNTDOWN, answer("( 3 * 5 ) + 7"), "22"),
+    (COUNTDOWN, answer("7 + 5 * 3"), "22"),  # another expression, the same vote
+    (COUNTDOWN, answer("3 / 5"), "3/5"),
+    (COUNTDOWN, answer("twenty-two"), None),
+    (COUNTDOWN, "7 + 5 * 3", None),
+    (STEM, answer("B"), "B"),
+    (STEM, answer("Paris"), "Paris"),
+    (STEM, "so it is \\boxed{B}", "B"),
+    (STEM, "<think> B", None),
+])
+def test_a_sample_votes_with_what_it_answers(problem, text, vote):
+    assert suite.vote_key(problem, completion(text)) == vote
+
+
+def test_an_opened_thought_of_the_prompt_belongs_to_the_vote():
+    text = answer("B").removeprefix("<think>")
+    assert suite.vote_key(STEM, completion(text, suffix="<think>")) == "B"
+
+
+def responses(problems, texts, lengths, truncated):
+    G = len(texts) // len(problems)
+    completions = [Completion(text, "", [9] * (n - 1) + [2], n, cut)
+                   for text, n, cut in zip(texts, lengths, truncated, strict=True)]
+    rollout = Rollout(np.zeros((len(texts), 8), np.int32), np.zeros((len(texts), 8), np.float32), np.array(lengths),
+                      ~np.array(truncated))
+    assert len(completions) == G * len(problems)
+    return Responses(problems, [[1, 5, 6]] * len(problems), rollout, completions, Report(sum(lengths), 0.5, 0.9))
+
+
+def test_what_responses_look_like_is_counted():
+    texts = [answer("3 + 5", "3 + 5 = 8 no , wait . 3 * 5 = 15 , 15 + 7 = 22 yes ."),  # one failed, one retry
+             answer("3 + 5", "3 + 5 = 9 yes ."),  # wrong arithmetic, accepted though wrong
+             answer("B", "Paris 首都 ."), answer("B", "wait , wait . B")]
+    found = suite.response_metrics(responses([COUNTDOWN, STEM], texts, [4, 6, 2, 8], [False, False, False, True]))
+    assert (found["length"], found["truncated"]) == (5.0, 0.25)
+    assert found["language_mix"] == 0.25
+    assert found["reflection"] == pytest.approx((1 + 0 + 0 + 2) / 4)
+    assert found["attempts"] == 1.5  # three attempts in two responses; the other problem has none
+    assert found["arithmetic"] == pytest.approx(3 / 4)
+    assert found["wrong_accepted"] == 1 / 2 and found["retry_after_failure"] == 1 / 2
+
+
+def test_without_countdown_nothing_is_said_of_attempts():
+    found = suite.response_metrics(responses([STEM], [answer("B")] * 2, [3, 3], [False, False]))
+    assert "attempts" not in found and "arithmetic" not in found
+
+
+TEXTS = [
+    # values 22 (right), 22 (right), 8, no vote: pass@1 2/4, the majority is right
+    answer("( 3 * 5 ) + 7"), answer("7 + 5 * 3"), answer("3 + 5"), "no idea",
+    # C, C, C, B: one right, the majority is wrong
+    answer("C"), answer("C"), answer("C"), answer("B"),
+]
+
+
+def evaluated(monkeypatch, problems, texts, samples, **config):
+    asked = {}
+
+    def respond(cfg, params, tokenizer, template, problems, key, **named):
+        asked.update(named, key=key, template=template)
+        return responses(problems, texts, [4] * len(texts), [False] * len(texts))
+
+    monkeypatch.setattr(suite, "respond", respond)
+    found, records = suite.evaluate(
+        None, None, tokenizer.load("builtin:tiny"), "tiny", problems, EvalConfig(samples=samples, **config), "key",
+        mesh=None, slots=8, max_new_tokens=224, suite="held", step=20)
+    return found, records, asked
+
+
+def test_figures_by_hand(monkeypatch):
+    found, _, asked = evaluated(monkeypatch, [COUNTDOWN, STEM], TEXTS, 4, temperature=0.6, top_p=0.95)
+    assert found["eval/held/pass@1"] == pytest.approx((2 / 4 + 1 / 4) / 2)
+    assert found["eval/held/pass@4"] == 1.0
+    assert found["eval/held/cons@4"] == 0.5
+    # values 1/2 and 1/4: their standard deviation with ddof 1 is sqrt(2) / 8, over sqrt(2) problems
+    assert found["eval/held/pass@1/stderr"] == pytest.approx(1 / 8)
+    assert found["eval/held/format"] == 7 / 8
+    assert found["eval/held/tokens_per_second"] == 64
+    assert found["eval/held/length"] == 4
+    sampling = asked["sampling"]
+    assert (sampling.eos, sampling.temperature, sampling.top_p, asked["samples"]) == (2, 0.6, 0.95, 4)
+    assert (asked["max_new_tokens"], asked["key"], asked["template"]) == (224, "key", "tiny")
+
+
+def test_the_configurations_own_budget_comes_first(monkeypatch):
+    assert evaluated(monkeypatch, [STEM], TEXTS[4:], 4, max_new_tokens=64)[2]["max_new_tokens"] == 64
+
+
+def test_a_tie_is_worth_its_expectation(monkeypatch):
+    texts = [answer("B"), answer("C"), answer("B"), answer("C")]
+    assert evaluated(monkeypatch, [STEM], texts, 4)[0]["eval/held/cons@4"] == 0.5
+
+
+def test_records_follow_the_stores_schema(monkeypatch):
+    _, records, _ = evaluated(monkeypatch, [COUNTDOWN, STEM], TEXTS, 4)
+    assert len(records) == 8
+    for row, record in enumerate(records):
+        assert rollout_record(record, 20)["scores"].keys() == {"accuracy", "format"}
+        assert record["problem"] == (COUNTDOWN if row < 4 else STEM).id and record["text"] == TEXTS[row]
+        assert record["prompt_ids"] == [1, 5, 6] and record["completion_ids"] == [9, 9, 9, 2]
+    assert [record["total"] for record in records] == [2, 2, 1, 0, 1, 1, 1, 2]
+
+
+def test_what_nobody_can_score_is_no_reward():
+    open_question = Problem("general/1", "general", "write a line", "")
+    made = responses([open_question], ["fine", "fine"], [3, 3], [False, False])
+    scores = Scores(np.zeros(2, np.float32), {"accuracy": np.float32([math.nan, 1])}, np.array([True, False]))
+    first, second = (rollout_record(record, 0) for record in suite.records(made, scores, 0, range(2)))
+    assert (first["total"], first["scores"]) == (None, {"accuracy": None})
+    assert (second["total"], second["scores"]) == (0.0, {"accuracy": 1.0})
