@@ -34,7 +34,7 @@ def printed(notebook):
 
 @pytest.fixture
 def clean_kernel(tmp_path, monkeypatch):
-    """Runs a notebook in a kernel of this interpreter on one CPU device, whatever kernels and profiles are installed."""
+    """Runs a notebook in a kernel of this interpreter on one CPU device, whatever kernels or profiles are installed."""
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
