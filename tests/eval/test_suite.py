@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from r1jax.core.config import EvalConfig
+from r1jax.core.errors import DataError
 from r1jax.core.records import Completion, Problem, Scores
 from r1jax.core.types import Rollout
 from r1jax.eval import suite
@@ -138,3 +139,12 @@ def test_what_nobody_can_score_is_no_reward():
     first, second = (rollout_record(record, 0) for record in suite.records(made, scores, 0, range(2)))
     assert (first["total"], first["scores"]) == (None, {"accuracy": None})
     assert (second["total"], second["scores"]) == (0.0, {"accuracy": 1.0})
+
+
+def test_problems_that_cannot_be_graded_are_left_out_and_counted(monkeypatch):
+    open_question = Problem("general/1", "general", "write a line", "")
+    texts = ["fine", "fine", answer("B"), answer("C")]
+    found, records, _ = evaluated(monkeypatch, [open_question, STEM], texts, 2)
+    assert (found["eval/held/pass@1"], found["eval/held/ungraded"], len(records)) == (0.5, 0.5, 4)
+    with pytest.raises(DataError, match=r"No problem of the suite 'held' can be graded: .*\(general\)"):
+        evaluated(monkeypatch, [open_question], texts[:2], 2)
