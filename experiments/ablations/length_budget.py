@@ -22,7 +22,7 @@ def get_config(scale: str) -> Experiment:
 
 
 def tiny() -> Experiment:
-    """R1-Zero with room for two first steps, and for nine from step 100 on."""
+    """R1-Zero with room for about three first steps, and for a dozen from step 64 on."""
     base = run_path(str(R1_ZERO))["tiny"]()
-    schedule = ((0, 64), (100, 232))
-    return replace(base, name="length-budget", rl=replace(base.rl, steps=200, max_new_tokens=schedule))
+    schedule = ((0, 80), (64, 320))
+    return replace(base, name="length-budget", rl=replace(base.rl, steps=112, max_new_tokens=schedule))
