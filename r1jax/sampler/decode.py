@@ -91,7 +91,7 @@ def step(cfg: ModelConfig, sampling: Sampling, params, state: DecodeState, bucke
     keys = jax.vmap(jax.random.fold_in)(state.keys, state.counts)
     tokens, logp = draw(sampling, transformer.logits(params, hidden[:, 0]), keys)
     at = jnp.where(state.live, state.counts, state.tokens.shape[1])  # idle rows write nowhere
-    counts = state.counts + state.live
+    counts = state.counts + state.live.astype(jnp.int32)
     ended = state.live & (tokens == sampling.eos)
     return state.replace(
         cache=cache, last=jnp.where(state.live, tokens, state.last),
