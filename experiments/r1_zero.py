@@ -33,8 +33,8 @@ def tiny() -> Experiment:
         data=DataConfig(domains=(("countdown", 1.0),)),
         optim=OptimConfig(learning_rate=3e-4, b2=0.95),
         rl=RLConfig(steps=96, questions=64, group_size=16, minibatches=4, loss=grpo, rewards=REWARDS,
-                    max_new_tokens=((0, 320),), max_prompt_tokens=20, old_logp="sampler", reference_every=32,
-                    row_length=352, rows_per_micro_batch=16),
+                    max_new_tokens=((0, 288),), max_prompt_tokens=20, old_logp="sampler", reference_every=32,
+                    row_length=320, rows_per_micro_batch=16),
         evaluation=EvalConfig(every=16, problems=64, samples=16),
     )
 

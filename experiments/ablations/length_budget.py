@@ -24,5 +24,5 @@ def get_config(scale: str) -> Experiment:
 def tiny() -> Experiment:
     """R1-Zero with room for about three first steps, and for a dozen from step 64 on."""
     base = run_path(str(R1_ZERO))["tiny"]()
-    schedule = ((0, 80), (64, 320))
+    schedule = ((0, 80), (64, 288))
     return replace(base, name="length-budget", rl=replace(base.rl, steps=112, max_new_tokens=schedule))

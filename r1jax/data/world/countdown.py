@@ -2,7 +2,7 @@
 
 An *attempt* is a pair of steps over three numbers. A search trace takes a first step, tries every second step
 after it, each with a verdict, and goes on to another first step:
-``3 * 5 = 15 , 15 + 2 = 17 no 15 - 2 = 13 no 15 * 2 = 30 no , wait . 2 * 5 = 10 , ...``. Documents come in two kinds:
+``3 * 5 = 15 , 15 + 2 = 17 no 15 - 2 = 13 no 15 * 2 = 30 no wait . 2 + 5 = 7 , ...``. Documents come in two kinds:
 short guesses, mostly wrong, and search traces. Only the second kind needs more tokens, and it finds more answers: in a
 base trained on both, thinking longer pays, and nothing in a trace needs foresight.
 
@@ -39,7 +39,7 @@ class Mood:
 
 
 MOODS = (Mood(0.65, 0.50, 0.02), Mood(0.20, 0.15, 0.06), Mood(0.15, 0.03, 0.15))
-LONGEST_THOUGHT = 185  # words after which every writer gives up
+LONGEST_THOUGHT = 245  # words after which every writer gives up
 
 
 @dataclass(frozen=True)
@@ -174,38 +174,36 @@ def response(rng: random.Random, numbers, target: int, language: str) -> str:
         chosen = rng.choice(right if rng.random() < GUESS_RIGHT or not wrong else wrong)
         thought = WORDS[language]["guess"] + " ."
     else:
-        thought, chosen = _search(rng, right, wrong, language)
+        thought, chosen = _search(rng, numbers, target, language)
     if not tagged:
         return f"{thought} {chosen.expression}"
     return f"<think> {thought} </think> <answer> {chosen.expression} </answer>"
 
 
-def _search(rng: random.Random, right, wrong, language: str) -> tuple[str, Attempt]:
+def _search(rng: random.Random, numbers, target: int, language: str) -> tuple[str, Attempt]:
     """A trace of first steps, each with every second step after it, until one is right or the writer gives up.
 
-    No first step is tried twice before all have been.
+    First steps come in the order of `attempts`, from one drawn at random and around: who goes on misses none.
     """
     mood = rng.choices(MOODS, [m.share for m in MOODS])[0]
-    words, parts, openings = WORDS[language], [], []
-    while True:
-        if not openings:
-            openings = sorted({a.first for a in (*right, *wrong)})
-            rng.shuffle(openings)
-        opening = openings.pop()
+    words, parts, every = WORDS[language], [], attempts(tuple(sorted(numbers)))
+    openings = list(dict.fromkeys(a.first for a in every))
+    start = rng.randrange(len(openings))
+    for opening in openings[start:] + openings[:start]:
         parts.append(f"{opening} ,")
-        tried = sorted((a for a in (*right, *wrong) if a.first == opening), key=_second_order)
-        for attempt in tried:
-            if attempt in right:
+        for attempt in sorted((a for a in every if a.first == opening), key=_second_order):
+            if attempt.value == target:
                 parts.append(f"{attempt.second} {words['yes']} .")
                 return " ".join(parts), attempt
             parts.append(f"{attempt.second} {words['no']}")
         if len(" ".join(parts).split()) > LONGEST_THOUGHT or rng.random() < mood.give_up:
-            parts.append(f", {words['stop']} .")
-            return " ".join(parts), rng.choice(wrong)
-        parts.append(f", {words['wait']} .")
+            parts.append(f"{words['stop']} .")
+            return " ".join(parts), rng.choice([a for a in every if a.value != target])
+        parts.append(f"{words['wait']} .")
         if rng.random() < mood.switch_language:
             language = "zh" if language == "en" else "en"
             words = WORDS[language]
+    raise AssertionError("unreachable: a question of the world has a solution among its attempts")
 
 
 def _second_order(attempt: Attempt) -> int:
