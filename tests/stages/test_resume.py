@@ -1,0 +1,156 @@
+"""N steps equal k steps, a kill -9 and the rest, bit for bit: real processes, killed at random moments."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from r1jax.core.cache import enable_compilation_cache
+from r1jax.core.errors import StoreError
+from r1jax.models import spec
+from r1jax.stages import run as stage_runner
+from r1jax.stages.context import split_state
+from r1jax.store import Store
+from r1jax.train import optim
+from r1jax.train.step import init_state
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MICRO = Path(__file__).parent / "micro.py"
+OF_THE_CLOCK = ("time", "rollout/wait")
+
+
+def start(scale, store, *arguments, flags=""):
+    """`r1jax run` of a micro experiment, as a user starts it: one device, the compilation cache of the tests."""
+    env = {key: value for key, value in os.environ.items() if key not in ("XLA_FLAGS", "JAX_PLATFORMS")}
+    env |= {"PYTHONPATH": str(ROOT), "R1JAX_CACHE": str(enable_compilation_cache()), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-m", "r1jax.cli", "run", f"{MICRO}:{scale}", "--store", str(store), *arguments]
+    return subprocess.Popen(command, env=env | ({"XLA_FLAGS": flags} if flags else {}), stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True)
+
+
+def complete(*arguments, **named):
+    """Runs to the end."""
+    child = start(*arguments, **named)
+    said = child.communicate()
+    assert child.returncode == 0, said
+    return said
+
+
+def kill_when(child, metrics, lines, milliseconds):
+    """kill -9 so many milliseconds after the run has logged so many lines."""
+    try:
+        while not (metrics.exists() and metrics.read_bytes().count(b"\n") >= lines):
+            assert child.poll() is None, child.communicate()
+            time.sleep(0.002)
+        time.sleep(milliseconds / 1000)
+    finally:
+        child.send_signal(signal.SIGKILL)
+        said = child.communicate()
+    assert child.returncode == -signal.SIGKILL, said
+
+
+def state_of(artifact, experiment):
+    """The leaves of the last checkpoint: weights, optimizer, counters and the reference model."""
+    steps = (experiment.rl or experiment.pretrain).steps
+    optimizer = optim.make(experiment.optim, steps)
+    state = jax.eval_shape(lambda p: init_state(p, optimizer), spec.abstract(experiment.model))
+    trees = split_state(state) | ({"reference": state.params} if experiment.rl else {})
+    step, found, extra = artifact.restore(trees)
+    assert step == steps
+    return found, extra
+
+
+def timeless(records):
+    return [{key: value for key, value in record.items()
+             if key not in OF_THE_CLOCK and not key.endswith(("/seconds", "_per_second"))} for record in records]
+
+
+def assert_same(one, other, experiment):
+    (trees, extra), (expected, extra_expected) = (state_of(artifact, experiment) for artifact in (one, other))
+    paths = jax.tree_util.tree_leaves_with_path(expected)
+    assert len(paths) > 20 and extra == extra_expected
+    for (path, wanted), found in zip(paths, jax.tree.leaves(trees), strict=True):
+        assert np.array_equal(found, wanted), jax.tree_util.keystr(path)
+    assert timeless(one.metrics()) == timeless(other.metrics())
+    assert one.sample_kinds() == other.sample_kinds() != []
+    for kind in other.sample_kinds():
+        assert one.sample_steps(kind) == other.sample_steps(kind) != []
+        for step in other.sample_steps(kind):
+            assert one.samples(step, kind) == other.samples(step, kind)
+    assert timeless([one.summary()]) == timeless([other.summary()])
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, fill):
+    """scale -> the store of a run that nobody disturbed."""
+    made = {}
+
+    def run(scale):
+        if scale not in made:
+            made[scale] = tmp_path_factory.mktemp(scale) / "store"
+            fill(made[scale])
+            complete(scale, made[scale])
+        return Store(made[scale], create=False)
+
+    return run
+
+
+def kill_and_compare(scale, name, lines, store, uninterrupted, experiment):
+    expected = uninterrupted(scale).get(name)
+    chance = random.Random(f"{scale} {lines}")
+    for wanted in lines:
+        milliseconds = chance.uniform(0, 60)
+        print(f"kill -9, {milliseconds:.1f} ms after line {wanted}")
+        kill_when(start(scale, store), store / name / scale / "metrics.jsonl", wanted, milliseconds)
+        assert not Store(store, create=False).get(name).finished
+    complete(scale, store)
+    assert_same(Store(store, create=False).get(name), expected, experiment)
+
+
+def test_reinforcement_survives_kill_9(store, uninterrupted, micro):
+    kill_and_compare("rl", "micro", (4, 9), store, uninterrupted, micro())
+
+
+@pytest.mark.slow
+def test_reinforcement_survives_many_kills(store, uninterrupted, micro):
+    kill_and_compare("rl", "micro", (1, 2, 5, 6, 8, 10), store, uninterrupted, micro())
+
+
+def test_pretraining_survives_kill_9(store, uninterrupted, micro):
+    kill_and_compare("pretrain", "micro-base", (2, 6), store, uninterrupted, micro(scale="pretrain"))
+
+
+@pytest.mark.slow
+def test_a_run_resumes_on_another_mesh(store, uninterrupted, micro):
+    expected, _ = state_of(uninterrupted("rl").get("micro"), micro())
+    kill_when(start("rl", store), store / "micro" / "rl" / "metrics.jsonl", 6, 0)
+    complete("rl", store, "--set", "mesh.data=2", "--set", "mesh.fsdp=4",
+             flags="--xla_force_host_platform_device_count=8")
+    artifact = Store(store, create=False).get("micro")
+    found, _ = state_of(artifact, micro())
+    for wanted, leaf in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+        np.testing.assert_allclose(leaf, wanted, rtol=1e-3, atol=1e-3)
+    assert [record["step"] for record in artifact.metrics()] == list(range(13))
+
+
+def test_a_finished_artifact_is_skipped(train, micro, monkeypatch):
+    first = train(micro("rl.steps=2"))
+    monkeypatch.setattr(stage_runner, "Context", None)  # whatever trains needs it
+    again = train(micro("rl.steps=2"))
+    assert again.finished and again.metrics() == first.metrics()
+
+
+def test_a_changed_configuration_is_refused_with_what_differs(train, micro):
+    train(micro("rl.steps=2"))
+    with pytest.raises(StoreError) as refused:
+        train(micro("rl.steps=4"))
+    said = str(refused.value)
+    assert "rl.steps 2 -> 4" in said and "--version" in said and "\n" not in said
+    assert train(micro("rl.steps=2", "mesh.data=1")).finished  # the mesh is not part of what a run is
