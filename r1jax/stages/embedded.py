@@ -57,6 +57,7 @@ def ship(store_root: str, ref: str = "base@tiny") -> None:
     loaded = artifact.load_params(spec.abstract(cfg, make_mesh(MeshConfig())))
     settings = artifact.config()["evaluation"]
     kept = {"step": artifact.final_step(), "figures": figures, "fingerprint": artifact.fingerprint,
+            "tokenizer": artifact.lineage()["digests"]["tokenizer"],
             "problems": settings["problems"], "samples": settings["samples"],
             "max_new_tokens": artifact.config()["pretrain"]["row_length"] - PROMPT_ROOM,
             "command": "r1jax run experiments/base.py:tiny"}
