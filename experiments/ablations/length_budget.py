@@ -22,7 +22,7 @@ def get_config(scale: str) -> Experiment:
 
 
 def tiny() -> Experiment:
-    """R1-Zero with room for about three first steps, and for a dozen from step 64 on."""
+    """R1-Zero with room for about three first steps, and for a dozen from step 40 on."""
     base = run_path(str(R1_ZERO))["tiny"]()
-    schedule = ((0, 80), (64, 288))
-    return replace(base, name="length-budget", rl=replace(base.rl, steps=112, max_new_tokens=schedule))
+    schedule = ((0, 80), (40, 288))
+    return replace(base, name="length-budget", rl=replace(base.rl, steps=80, max_new_tokens=schedule))

@@ -74,10 +74,9 @@ def test_solutions_are_right_and_wrong_attempts_are_wrong():
         for attempt in right + wrong:
             assert grader.check(attempt.expression, numbers, target) == (attempt.value == target)
             assert grader.evaluate(attempt.expression) == attempt.value
-            assert traces.read(attempt.text("zh"), target).steps_right == 2
+            assert traces.read(f"{attempt.first} , {attempt.second}", target).steps_right == 2
             between, used = attempt.first.split(" = ")[1], attempt.second.split(" = ")[0].split(" ")
-            assert sorted((used[0], used[2])) == sorted((between, str(attempt.left)))
-            assert attempt.second.endswith(f"= {attempt.value}") and f" 剩 {attempt.left} , " in attempt.text("zh")
+            assert between in (used[0], used[2]) and attempt.second.endswith(f"= {attempt.value}")
         assert all(attempt.value == target for attempt in right) and all(attempt.value != target for attempt in wrong)
         checked += len(right) + len(wrong)
     assert checked > 1000
@@ -126,33 +125,39 @@ def test_shares_are_those_stated(documents, searches):
     assert within(right, countdown.GUESS_RIGHT, len(tagged))
 
 
-ATTEMPT = re.compile(r"(\d+ [-+*/] \d+ = \d+) (?:left|剩) (\d+) , (\d+ [-+*/] \d+ = \d+) (yes|no|对了|不对)")
+VERDICT = re.compile(r"(\d+ [-+*/] \d+ = \d+) (yes|no|对了|不对)")
+NEXT = re.compile(r" (?:wait|等等|stop|放弃) \.")
 
 
-def test_attempts_in_traces(searches):
-    seen, taken, lengths, mixed = 0, 0, [], 0
+def test_search_traces(searches):
+    """A first step, every second step after it until one is right, and another first step or a wrong answer."""
+    lengths, mixed, kept_on = [], 0, 0
     for question, text in searches:
         target, numbers = question.meta["target"], tuple(sorted(question.meta["numbers"]))
-        trace, written = traces.read(text, target), ATTEMPT.findall(text)
-        if not written:
+        trace, thought = traces.read(text, target), (parse(text).think or text).strip()
+        if not trace.attempts:
             continue
-        assert trace.attempts == len(written) <= countdown.MOST_ATTEMPTS
-        assert trace.accepted_wrong == trace.rejected_right == 0
-        assert trace.steps == trace.steps_right == 2 * len(written)
-        right, wrong = countdown.solutions(numbers, target)
-        openings, one_step_away = {a.first for a in right + wrong}, {a.first for a in right}
-        firsts = [first for first, *_ in written]
+        assert trace.accepted_wrong == trace.rejected_right == 0 and trace.steps == trace.steps_right
+        every = [a for side in countdown.solutions(numbers, target) for a in side]
+        openings = {a.first for a in every}
+        blocks = [block.strip() for block in NEXT.split(thought) if VERDICT.search(block)]
+        firsts = [block.split(" , ")[0] for block in blocks]
         assert set(firsts) <= openings
-        assert len(set(firsts[: len(openings)])) == min(len(firsts), len(openings))  # none twice before all have been
-        choice = [row for row in written if row[0] in one_step_away & {a.first for a in wrong}]
-        seen, taken = seen + len(choice), taken + sum(row[3] in ("yes", "对了") for row in choice)
+        assert len(set(firsts)) == len(firsts)  # none is tried twice
+        for first, block in zip(firsts, blocks, strict=True):
+            seconds = [second for second, _ in VERDICT.findall(block)]
+            after = {a.second for a in every if a.first == first}
+            solved = any(verdict in ("yes", "对了") for _, verdict in VERDICT.findall(block))
+            assert len(set(seconds)) == len(seconds) and set(seconds) <= after
+            assert solved or set(seconds) == after
+            assert not solved or block == blocks[-1]
         answer = parse(text).answer
         if answer is not None:  # what was found is what is answered; who gives up answers wrong
             assert grader.check(answer, numbers, target) == (trace.attempts > trace.failed)
-        lengths.append(len(written))
+        lengths.append(len(blocks))
+        kept_on += len(blocks) > 4
         mixed += any(w["wait"] in text for n, w in WORDS.items() if n != question.language)
-    assert within(taken, countdown.HIT_TAKEN, seen) and seen > 300
-    assert {1, 2, 3, 4, 5, 6} <= set(lengths)
+    assert {1, 2, 3, 4, 5, 6} <= set(lengths) and kept_on > 0.05 * len(lengths)
     assert 0.01 < mixed / len(lengths) < 0.25  # some documents switch language
 
 
@@ -203,7 +208,7 @@ def test_the_same_seed_gives_the_same_documents():
         lines = (f"{question.question}\t{text}\n" for question, text in corpus.documents(seed, 200))
         return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
-    assert digest(0) == "cfefdfd646c0794d"  # the base was trained on this stream; another one needs another base
+    assert digest(0) == "3a831a3a9998fd07"  # the base was trained on this stream; another one needs another base
     assert digest(0) != digest(1)
     languages = {"en": 0.5, "zh": 0.5}
     first, again = (corpus.world_problems(3, 50, split="train", shares={"countdown": 1.0}, languages=languages)
@@ -216,23 +221,22 @@ def test_too_few_questions_are_said_so():
         corpus.world_problems(0, 25, split="held_out", shares={"code": 1.0}, languages={"en": 1.0})
 
 
-ENGLISH = ("<think> 3 * 5 = 15 left 2 , 15 + 2 = 17 no , wait . 5 - 2 = 3 left 3 , 3 * 3 = 9 yes . </think> "
-           "<answer> ( 5 - 2 ) * 3 </answer>")
-CHINESE = ("3 + 5 = 8 剩 2 , 8 + 2 = 10 不对 , 等等 . 3 * 5 = 16 剩 2 , 16 - 2 = 14 对了 . "
-           "2 + 3 = 5 left 5 , 5 + 5 = 9 no , stop .")
+ENGLISH = ("<think> 3 * 5 = 15 , 15 + 2 = 17 no 15 - 2 = 13 no wait . 5 - 2 = 3 , 3 + 3 = 6 no 3 * 3 = 9 yes . "
+           "</think> <answer> ( 5 - 2 ) * 3 </answer>")
+CHINESE = "3 + 5 = 8 , 8 + 2 = 10 不对 等等 . 3 * 5 = 16 , 16 - 2 = 14 对了 . 2 + 3 = 5 , 5 + 5 = 9 no stop ."
 
 
 def test_reading_traces_by_hand():
     first = traces.read(ENGLISH, 9)
-    assert first == traces.Trace(attempts=2, failed=1, retried=1, accepted_wrong=0, rejected_right=0, steps=4,
-                                 steps_right=4)
+    assert first == traces.Trace(attempts=4, failed=3, retried=3, accepted_wrong=0, rejected_right=0, steps=6,
+                                 steps_right=6)
     # of the target 10: rejected though right, accepted though wrong, and a last one given up
     found = traces.read(CHINESE, 10)
     assert found == traces.Trace(attempts=3, failed=2, retried=1, accepted_wrong=1, rejected_right=1, steps=6,
                                  steps_right=4)
     assert traces.read("guess . 3 + 5", 8) == traces.Trace(0, 0, 0, 0, 0, 0, 0)
     assert traces.read(f"1 / 0 = 0 , 6 / 4 = 1 , 6 / 3 = 2 , {'9' * 5000} + 1 = 2", 2).steps_right == 1
-    shares = {"retry_after_failure": 2 / 3, "attempt_right": 2 / 5, "wrong_accepted": 1 / 3, "right_rejected": 0.5,
-              "arithmetic": 0.8}
-    assert traces.summary([first, found]) == pytest.approx({"attempts": 2.5} | shares)
+    shares = {"retry_after_failure": 4 / 5, "attempt_right": 2 / 7, "wrong_accepted": 1 / 5, "right_rejected": 1 / 2,
+              "arithmetic": 10 / 12}
+    assert traces.summary([first, found]) == pytest.approx({"attempts": 3.5} | shares)
     assert traces.summary([]) == {"attempts": 0}
