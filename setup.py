@@ -28,6 +28,7 @@ setup(
         "grain>=0.2.15",
         "sentencepiece>=0.2.1",
         "tokenizers>=0.22",
+        "safetensors>=0.5",
         "huggingface_hub>=1.0",
         "pyarrow>=18.0",
         "numpy>=2.0",

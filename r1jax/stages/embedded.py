@@ -72,8 +72,13 @@ def artifact_model(config_row: dict) -> config.ModelConfig:
 
 
 def adopt_base(store: Store, refs: Iterable[str]) -> None:
-    """Puts the shipped base into a store as the finished artifact base@embedded, where it is asked for."""
-    if REF not in set(refs) or ((found := store.find(REF)) is not None and found.finished):
+    """Puts the shipped base into a store as the finished artifact base@embedded, where it is asked for.
+
+    Raises:
+      StoreError: the store holds the base of another release of this package.
+      DataError: the package was installed without its base.
+    """
+    if REF not in set(refs):
         return
     if not PATH.exists():
         raise DataError("The embedded base is missing from this installation; install the package again, or build the "
@@ -81,6 +86,8 @@ def adopt_base(store: Store, refs: Iterable[str]) -> None:
     digest = hashlib.sha256(PATH.read_bytes()).hexdigest()[:16]
     with store.begin("base", "embedded", fingerprint=digest, config={"embedded": record()},
                      digests={"weights": digest}) as artifact:
+        if artifact.finished:
+            return
         tree = jax.tree.map(jax.numpy.asarray, params())
         artifact.save(record()["step"], {"params": tree})
         artifact.wait()

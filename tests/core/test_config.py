@@ -36,7 +36,7 @@ def get_config(scale):
     """The experiment at a scale."""
     steps = {"tiny": 3, "small": 30}[scale]
     return Experiment(name="toy", scale=scale, stage=stage, model=None,
-                      pretrain=PretrainConfig(steps=steps, rows=2, row_length=8, documents=4))
+                      pretrain=PretrainConfig(steps=steps, rows=2, row_length=8))
 '''
 
 
@@ -209,7 +209,7 @@ def test_to_dict_is_json_with_named_functions():
 
 @pytest.mark.parametrize("changes", [
     {"seed": 1}, {"optim": OptimConfig(learning_rate=2e-3)}, {"scale": "small"}, {"tokenizer": "other.model"},
-    {"pretrain": PretrainConfig(steps=1, rows=1, row_length=1, documents=1)}, {"stage": clip},
+    {"pretrain": PretrainConfig(steps=1, rows=1, row_length=1)}, {"stage": clip},
     {"model": Pair(inner=clip(0.2))}, {"parents": (("weights", "base@tiny"),)}])
 def test_fingerprint_changes_with_the_configuration(changes):
     assert fingerprint(experiment(**changes)) != fingerprint(experiment())
