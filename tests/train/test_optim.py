@@ -67,11 +67,12 @@ def test_muon_covers_every_matrix_of_the_layers_and_nothing_else():
     found = optim.muon_dimensions(randoms(0))
     assert {name for name, dims in found["layers"].items() if dims is not None} == matrices == MATRICES
     assert found["embed"] is None and found["head"] is None and found["value_head"] is None
-    for name, dims in found["layers"].items():  # D is the input of q, k, v, gate, up and the output of o, down
-        if dims is not None:
-            inputs = np.atleast_1d(dims.reduction_axis).tolist()
-            axes = [axis for axis, letter in enumerate(declared["layers"][name].axes) if letter == "embed"]
-            assert (inputs == axes) == (name not in ("o", "down")), name
+    # [L, D, N, H], [L, N, H, D], [L, D, F] and [L, F, D]: what a weight sums over, and what it gives
+    sides = {name: ((1,), (2, 3)) for name in "qkv"} | {"o": ((1, 2), (3,))}
+    sides |= {name: ((1,), (2,)) for name in ("gate", "up", "down")}
+    for name, axes in sides.items():
+        dims = found["layers"][name]
+        assert tuple(tuple(np.atleast_1d(side)) for side in (dims.reduction_axis, dims.output_axis)) == axes, name
 
 
 def test_muon_treats_every_layer_alone():
