@@ -19,7 +19,7 @@ SCALES = ("tiny", "paper")
 
 def get_config(scale):
     return Experiment(name="toy", scale=scale, stage=print, model=None,
-                      pretrain=PretrainConfig(steps=3, rows=2, row_length=8, documents=4))
+                      pretrain=PretrainConfig(steps=3, rows=2, row_length=8))
 '''
 
 

@@ -223,6 +223,9 @@ def _import_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         raise ConfigError(f"{path} is not valid Python: {error.msg} (line {error.lineno}).") from error
+    except (NameError, ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be loaded: {type(error).__name__}: {error}; R1JAX_DEBUG=1 shows "
+                          "where.") from error
     return module
 
 

@@ -13,19 +13,23 @@ from r1jax.core.errors import DataError
 from r1jax.core.records import Completion, Problem
 from r1jax.data.world import traces
 from r1jax.eval import metrics
-from r1jax.rewards import combine, countdown, language
+from r1jax.rewards import choice, combine, countdown, language, number
 from r1jax.rewards import format as form
 from r1jax.sampler.responses import Responses, respond
 from r1jax.sampler.sampling import Sampling
 
 
 def vote_key(problem: Problem, completion: Completion) -> str | None:
-    """What a sample votes for: an expression's value in Countdown, else the final answer's text; None abstains."""
+    """What a sample votes for: an expression's value, a number, an option letter; None abstains."""
     answer = form.answer_of(completion.full_text) if problem.domain == "countdown" else form.final_answer(
         completion.full_text)
-    if answer is None or problem.domain != "countdown":
-        return answer
-    value = countdown.evaluate(answer)
+    if answer is None:
+        return None
+    if problem.domain == "countdown":
+        value = countdown.evaluate(answer)
+    else:
+        value = number.parse(answer) if problem.domain in ("arithmetic", "math") else choice.parse(answer)
+        value = answer.strip() if value is None else value  # an answer of another form stands for itself
     return None if value is None else str(value)
 
 

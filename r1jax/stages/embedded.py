@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import jax
 
@@ -39,6 +39,12 @@ def params() -> dict:
     return weights.load(model(), PATH)
 
 
+def gate_complaints(figures: Mapping[str, float]) -> list[str]:
+    """What of the gate's figures is not good enough to start reinforcement from; empty where all is."""
+    return [f"{name} is {figures.get(name)}, {word} {limit} is needed" for name, word, limit in GATE
+            if name not in figures or (figures[name] < limit if word == "at least" else figures[name] > limit)]
+
+
 def ship(store_root: str, ref: str = "base@tiny") -> None:
     """Writes a trained base of a store over the shipped one, with what its gate measured.
 
@@ -49,8 +55,7 @@ def ship(store_root: str, ref: str = "base@tiny") -> None:
     """
     artifact = Store(store_root, create=False).get(ref)
     figures = artifact.summary() or {}
-    failed = [f"{name} is {figures.get(name)}, {word} {limit} is needed" for name, word, limit in GATE
-              if name not in figures or (figures[name] < limit if word == "at least" else figures[name] > limit)]
+    failed = gate_complaints(figures)
     if failed:
         raise DataError(f"{ref} is not fit to ship: {'; '.join(failed)}.")
     cfg = artifact_model(artifact.config()["model"])
@@ -85,7 +90,7 @@ def adopt_base(store: Store, refs: Iterable[str]) -> None:
                         "base with: r1jax run experiments/base.py:tiny")
     digest = hashlib.sha256(PATH.read_bytes()).hexdigest()[:16]
     with store.begin("base", "embedded", fingerprint=digest, config={"embedded": record()},
-                     digests={"weights": digest}) as artifact:
+                     digests={"weights": digest, "tokenizer": record()["tokenizer"]}) as artifact:
         if artifact.finished:
             return
         tree = jax.tree.map(jax.numpy.asarray, params())

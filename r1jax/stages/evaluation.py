@@ -8,6 +8,7 @@ from r1jax.core import keys, log
 from r1jax.core.config import Experiment
 from r1jax.eval import suite
 from r1jax.stages import problems
+from r1jax.stages.budget import budget_at
 from r1jax.stages.context import Context
 from r1jax.store import Artifact
 
@@ -37,7 +38,7 @@ class Evaluator:
                      f"evaluation.max_time_share is {config.max_time_share:.0%}.")
             return {}
         began = time.perf_counter()
-        budget = [b for first, b in rl.max_new_tokens if first <= step][-1]
+        budget = budget_at(rl.max_new_tokens, max(step - 1, 0))  # of the rollouts so far: a jump is learned, not given
         name = "+".join(domain for domain, _ in self._experiment.data.domains)
         found, samples = suite.evaluate(
             self._experiment.model, params, self._context.tokenizer, self._experiment.data.prompt, self._questions,

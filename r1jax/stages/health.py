@@ -12,7 +12,8 @@ from r1jax.core.types import Batch
 from r1jax.stages.rollouts import Experience
 from r1jax.store import Artifact
 
-DRIFT = 1e-2  # largest log-probability difference of sampler and trainer that passes without a word
+# largest log-probability difference of sampler and trainer that passes without a word, by compute type
+DRIFT = {"float32": 1e-3, "bfloat16": 0.5}
 
 
 class Health:
@@ -30,7 +31,7 @@ class Health:
         """
         if first:
             self._rollout(experience)
-            if found["mismatch/max_abs"] > DRIFT:
+            if found["mismatch/max_abs"] > DRIFT[self._experiment.model.dtype]:
                 log.warn(f"Step {step}: sampler and trainer drift apart: their log-probabilities differ by up to "
                          f"{found['mismatch/max_abs']:.3g} (mean {found['mismatch/mean_abs']:.3g}). Check that both "
                          "use the same temperature, weights and compute type, or set rl.old_logp=trainer.")

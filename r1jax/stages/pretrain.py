@@ -17,8 +17,9 @@ from r1jax.data.world import corpus
 from r1jax.eval import suite
 from r1jax.losses.lm import next_token_loss
 from r1jax.models import spec
+from r1jax.stages.budget import at_least_one
 from r1jax.stages.context import Context, clock, join_state, logp_fn, put_batch, put_whole, split_state, start_state
-from r1jax.stages.embedded import PROMPT_ROOM
+from r1jax.stages.embedded import PROMPT_ROOM, gate_complaints
 from r1jax.stages.health import stop_if_not_finite
 from r1jax.stages.problems import held_out
 from r1jax.store import Artifact
@@ -70,10 +71,19 @@ def gate(experiment: Experiment, context: Context, params, step: int) -> tuple[d
         max_new_tokens=experiment.pretrain.row_length - PROMPT_ROOM, suite="gate", step=step)
 
 
+def check(experiment: Experiment, context: Context) -> None:
+    """Refuses what cannot work before anything is computed."""
+    config = experiment.pretrain
+    at_least_one({f"pretrain.{name}": getattr(config, name) for name in (
+        "steps", "rows", "row_length", "micro_batches", "steps_per_chunk", "checkpoint_every", "log_every")})
+    at_least_one({"pretrain.rows / pretrain.micro_batches": config.rows // config.micro_batches})
+    check_batch(context.mesh, config.rows // config.micro_batches, "pretrain.rows / pretrain.micro_batches")
+    optim.make(experiment.optim, config.steps)
+
+
 def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[str, float]:
     """Trains the base and examines it; returns the gate's figures. Resumes from the artifact's last checkpoint."""
     config = experiment.pretrain
-    check_batch(context.mesh, config.rows // config.micro_batches, "pretrain.rows / pretrain.micro_batches")
     optimizer = optim.make(experiment.optim, config.steps)
     params = spec.init_sharded(experiment.model, keys.key_for(experiment.seed, 0, "init"), context.mesh)
     state, abstract, where = start_state(experiment, context, optimizer, params)
@@ -99,4 +109,6 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
                 artifact.save(step, split_state(state))
     figures, samples = gate(experiment, context, state.params, config.steps)
     artifact.write_samples(config.steps, "eval", samples)
+    for complaint in gate_complaints(figures):
+        log.warn(f"{artifact.ref} fails the gate, so reinforcement may learn nothing from it: {complaint}.")
     return figures

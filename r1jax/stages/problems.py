@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 from r1jax.core import keys
@@ -25,6 +26,14 @@ def _from_files(experiment: Experiment) -> tuple[list[Problem], list[Problem]]:
     if not training or not kept:
         raise DataError(f"{data.source} has {len(loaded)} problems, too few to train on and to hold some out.")
     return training, kept
+
+
+def digests(experiment: Experiment) -> dict[str, str]:
+    """The digest of a file's or hub set's problems, part of the fingerprint; the tiny world needs none."""
+    if experiment.data.source == "world":
+        return {}
+    marks = sorted(problem.id for part in _from_files(experiment) for problem in part)
+    return {"data": hashlib.sha256("\n".join(marks).encode()).hexdigest()[:16]}
 
 
 def held_out(experiment: Experiment, context: Context) -> list[Problem]:

@@ -23,23 +23,18 @@ from r1jax.core.types import Batch
 from r1jax.losses.policy import policy_loss
 from r1jax.models import spec
 from r1jax.ops.masked import masked_max, masked_sum
+from r1jax.rewards import combine
 from r1jax.sampler.sampling import Sampling, check_training
 from r1jax.stages import problems
+from r1jax.stages.budget import at_least_one, budget_at
 from r1jax.stages.context import Context, clock, join_state, logp_fn, put_batch, put_whole, split_state, start_state
 from r1jax.stages.evaluation import Evaluator
 from r1jax.stages.health import Health
 from r1jax.stages.rollouts import Experience, collect
 from r1jax.store import Artifact
+from r1jax.text.prompts import template
 from r1jax.train import batches, optim
 from r1jax.train.step import make_score, make_step
-
-
-def budget_at(schedule: tuple[tuple[int, int], ...], step: int) -> int:
-    """The token budget in force after `step` updates: the last row whose first number is not above it."""
-    rows = [budget for first, budget in schedule if first <= step]
-    if not rows:
-        raise ConfigError("rl.max_new_tokens must have a row for step 0, for example ((0, 240),).")
-    return rows[-1]
 
 
 def make_loss(experiment: Experiment):
@@ -53,7 +48,7 @@ def make_loss(experiment: Experiment):
                                      batch.segments)
         live = batch.weights != 0
         gap = jax.lax.stop_gradient(jnp.where(live, logp - batch.sampler_logp, 0.0))
-        k3 = jnp.expm1(-gap) + gap
+        k3 = jnp.expm1(gap) - gap  # of KL(sampler || trainer), since the sampler drew the tokens
         return value, metrics | {"train/entropy_sum": masked_sum(entropy, live),
                                  "mismatch/mean_abs_sum": masked_sum(jnp.abs(gap), live),
                                  "mismatch/k3_sum": masked_sum(k3, live),
@@ -111,10 +106,13 @@ def check(experiment: Experiment, context: Context) -> None:
     """Refuses what cannot work before anything is computed."""
     rl = experiment.rl
     budget_at(rl.max_new_tokens, 0)
-    sizes = {f"rl.{name}": getattr(rl, name) for name in ("steps", "questions", "minibatches", "rows_per_micro_batch")}
-    for name, value in (sizes | {"rl.slots": rl.slots, "evaluation.every": experiment.evaluation.every}).items():
-        if value < 1:
-            raise ConfigError(f"{name}={value} must be at least 1.")
+    sizes = {f"rl.{name}": getattr(rl, name) for name in ("steps", "questions", "minibatches", "rows_per_micro_batch",
+                                                          "slots", "checkpoint_every", "max_prompt_tokens")}
+    at_least_one(sizes | {"evaluation.every": experiment.evaluation.every}
+                 | {"every budget of rl.max_new_tokens": min(budget for _, budget in rl.max_new_tokens)})
+    combine.resolve(rl.rewards)
+    template(experiment.data.prompt)
+    optim.make(experiment.optim, rl.steps)
     check_training(Sampling(context.tokenizer.eos, rl.temperature))
     check_batch(context.mesh, rl.rows_per_micro_batch, "rl.rows_per_micro_batch")
     check_batch(context.mesh, rl.slots, "rl.slots")
@@ -145,7 +143,6 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
     Resumes from the artifact's last checkpoint to the same numbers. Metrics: docs of stages/rollouts.py.
     """
     rl, model = experiment.rl, experiment.model
-    check(experiment, context)
     optimizer = optim.make(experiment.optim, rl.steps)
     params = context.parents["weights"].load_params(spec.abstract(model, context.mesh))
     state, abstract, where = start_state(experiment, context, optimizer, params)
@@ -156,7 +153,7 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
     health, began = Health(experiment, artifact), clock(artifact)
     evaluator = Evaluator(experiment, artifact, context)
     save = functools.partial(_save, experiment, artifact)
-    with log.event_writer(artifact.path / "tensorboard", resume_step=start) as events, log.progress(
+    with log.event_writer(artifact.path / "tensorboard", resume_step=start + 1 if start else 0) as events, log.progress(
             rl.steps, f"reinforcement learning {artifact.ref}", start=start) as bar:
         def record(step: int, values: dict[str, float]) -> None:
             values = {"step": step, "time": time.time() - began} | values

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 
 from r1jax.core import cache
 from r1jax.core import mesh as meshes
 from r1jax.core.config import Experiment, fingerprint, to_dict
+from r1jax.core.errors import DataError
+from r1jax.stages import pretrain, problems, rl
 from r1jax.stages.context import Context
 from r1jax.stages.embedded import adopt_base
 from r1jax.store import Artifact, Store
 from r1jax.text import tokenizer as tokenizers
+
+# what a stage refuses is refused before its artifact is begun
+CHECKS = {rl.run: rl.check, pretrain.run: pretrain.check}
 
 
 def run_experiment(experiment: Experiment, store_root: str, version: str | None = None) -> Artifact:
@@ -30,9 +37,12 @@ def run_experiment(experiment: Experiment, store_root: str, version: str | None 
     tokenizer = tokenizers.load(experiment.tokenizer)
     tokenizers.check_fits(tokenizer, experiment.model.vocab, experiment.tokenizer)
     mesh = meshes.make_mesh(experiment.mesh)
+    context = Context(mesh, tokenizer, store, {})
+    if experiment.stage in CHECKS:
+        CHECKS[experiment.stage](experiment, context)
     adopt_base(store, [ref for _, ref in experiment.parents])
     parents = {role: _ref(ref, experiment.scale) for role, ref in experiment.parents}
-    digests = {"tokenizer": tokenizer.digest}
+    digests = {"tokenizer": tokenizer.digest} | problems.digests(experiment)
     mark = fingerprint(experiment, parents={role: _fingerprint(store, ref) for role, ref in parents.items()},
                        digests=digests)
     artifact = store.begin(experiment.name, version or experiment.scale, fingerprint=mark, config=to_dict(experiment),
@@ -40,11 +50,22 @@ def run_experiment(experiment: Experiment, store_root: str, version: str | None 
     if artifact.finished:
         return artifact
     with artifact, jax.set_mesh(mesh):
-        context = Context(mesh, tokenizer, store, {role: store.get(ref) for role, ref in parents.items()})
+        context = replace(context, parents={role: store.get(ref) for role, ref in parents.items()})
+        _same_tokenizer(experiment, context)
         summary = experiment.stage(experiment, artifact, context)
         artifact.wait()
         artifact.finish(summary)
     return artifact
+
+
+def _same_tokenizer(experiment: Experiment, context: Context) -> None:
+    """Refuses weights that were trained with another tokenizer than the experiment's."""
+    parent = context.parents.get("weights")
+    trained = None if parent is None else parent.lineage()["digests"].get("tokenizer")
+    if trained not in (None, context.tokenizer.digest):
+        raise DataError(f"The weights of {parent.ref} were trained with a tokenizer of digest {trained}, and "
+                        f"{experiment.tokenizer!r} has {context.tokenizer.digest}: give --set tokenizer= the one that "
+                        "belongs to them.")
 
 
 def _ref(ref: str, scale: str) -> str:

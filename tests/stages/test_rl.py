@@ -94,7 +94,8 @@ def test_rollouts_are_kept_as_they_were_sampled_and_graded(finished):
         right = f"<answer> {row['answer']} </answer>"
         assert not row["scores"]["accuracy"] or right in row["text"]
         assert row["total"] == sum(row["scores"].values())
-    plain = [row for row in rows if row["text"] == f"<think> 5 </think> <answer> {row['answer']} </answer>"]
+    every = [row for step in finished.sample_steps("rollouts") for row in finished.samples(step, "rollouts")]
+    plain = [row for row in every if row["text"] == f"<think> 5 </think> <answer> {row['answer']} </answer>"]
     assert plain and all(row["scores"] == {"accuracy": 1.0, "format": 1.0} for row in plain)
     mean = sum(row["total"] for row in rows) / 32
     assert firsts(finished, "rollout/reward")[1] == pytest.approx(mean)
@@ -230,6 +231,12 @@ def test_what_cannot_work_is_refused_before_anything_is_computed(micro, context,
     with pytest.raises(ConfigError) as refused:
         rl.check(experiment, wide)
     assert sentence in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_what_is_refused_begins_no_artifact(train, micro):
+    with pytest.raises(ConfigError, match="a group of one has no baseline"):
+        train(micro("rl.group_size=1", "rl.steps=2"))
+    assert train(micro("rl.steps=2")).finished  # under the same name
 
 
 def test_top_p_has_no_place_in_training(micro):
