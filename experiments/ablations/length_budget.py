@@ -3,7 +3,10 @@
 Paper: DeepSeek-R1, version 2, section 2.1: the longest response went from 32,768 to 65,536 tokens at step 8.2k of
 R1-Zero's training, and both accuracy and response length jumped.
 
-    r1jax run experiments/ablations/length_budget.py:tiny
+    r1jax run experiments/ablations/length_budget.py:tiny      two CPU cores, 6 minutes
+
+Here (one seed, held-out Countdown): pass@1 stays at 24 % and 43 tokens under a budget of 80, and rises to 83.5 % and
+113 tokens in the 40 steps after the budget is 288.
 """
 
 from dataclasses import replace

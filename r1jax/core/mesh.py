@@ -44,7 +44,8 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     sizes = [getattr(config, axis) for axis in AXES]
     rest = math.prod(size for size in sizes if size != -1)
     free = sizes.count(-1)
-    if free > 1 or rest < 1 or len(devices) % rest or (not free and rest != len(devices)):
+    possible = free <= 1 and all(size >= 1 or size == -1 for size in sizes)
+    if not possible or len(devices) % rest or (not free and rest != len(devices)):
         shape = ", ".join(f"{axis}={size}" for axis, size in zip(AXES, sizes, strict=True))
         raise ConfigError(f"A mesh of {shape} does not fit {len(devices)} devices: the sizes must multiply to "
                           f"{len(devices)} (one of them may be -1); change them with --set mesh.<axis>=<size>.")

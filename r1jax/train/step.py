@@ -84,7 +84,7 @@ def make_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, sharding
     """
     def step(state: TrainState, batch: Batch, count: jax.Array):
         grads, loss, metrics = accumulate(loss_fn, state.params, batch, count)
-        norm = optax.global_norm(grads)
+        norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
