@@ -41,6 +41,7 @@ $(VENV)/bin/python:
 	echo "making $(VENV) with $$python"; "$$python" -m venv $(VENV)
 
 $(VENV)/.installed: setup.py | $(VENV)/bin/python
+	@echo "installing packages; this takes a minute or more"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 

@@ -60,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.command(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        return _say("interrupted; the same command resumes", 130)
+        resumes = "; the same command goes on from the last checkpoint" if options.command is _run else ""
+        return _say(f"interrupted{resumes}", 130)
     except BrokenPipeError:  # the reader of our output (head, less) has gone: nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -111,10 +112,11 @@ def _parser() -> argparse.ArgumentParser:
 def _add_eval_options(parser: argparse.ArgumentParser) -> None:
     """Options of `r1jax eval`."""
     parser.add_argument("artifact", metavar="ARTIFACT", help="name@version, or embedded:base")
-    parser.add_argument("--suite", default="countdown", help="which held-out problems (default: countdown)")
+    parser.add_argument("--suite", default="countdown", help="countdown (default), arithmetic, logic or stem")
     parser.add_argument("--samples", type=_count, default=16, help="answers to each problem (default: 16)")
-    parser.add_argument("--temperature", type=_positive, default=1.0, help="sampling temperature (default: 1.0)")
+    parser.add_argument("--temperature", type=_temperature, default=1.0, help="0 is greedy (default: 1.0)")
     parser.add_argument("--top-p", type=_share, default=1.0, help="nucleus sampling's probability mass (default: 1.0)")
+    parser.add_argument("--top-k", type=_count, default=0, help="sample from the k likeliest tokens (default: all)")
     parser.add_argument("--limit", type=_count, default=64, help="number of problems (default: 64)")
     _add_budget(parser)
 
@@ -124,14 +126,15 @@ def _add_sample_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("artifact", metavar="ARTIFACT", help="name@version, or embedded:base")
     parser.add_argument("question", metavar="QUESTION", help="the question, without any prompt template")
     parser.add_argument("--samples", type=_count, default=1, help="number of answers (default: 1)")
-    parser.add_argument("--temperature", type=_positive, default=1.0, help="sampling temperature (default: 1.0)")
+    parser.add_argument("--temperature", type=_temperature, default=1.0, help="0 is greedy (default: 1.0)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers (default: 0)")
     _add_budget(parser)
 
 
 def _add_budget(parser: argparse.ArgumentParser) -> None:
     """The token budget, shared by eval and sample."""
-    parser.add_argument("--max-new-tokens", type=_count, metavar="N", help="token budget (default: its own)")
+    parser.add_argument("--max-new-tokens", type=_count, metavar="N",
+                        help="token budget (default: that of the artifact's training)")
 
 
 def _count(text: str) -> int:
@@ -152,6 +155,11 @@ def _positive(text: str) -> float:
     return value
 
 
+def _temperature(text: str) -> float:
+    """A finite number of at least zero."""
+    return 0.0 if text.strip() in ("0", "0.0") else _positive(text)
+
+
 def _share(text: str) -> float:
     """A number above zero and at most one."""
     value = _positive(text)
@@ -170,6 +178,8 @@ def _run(options: argparse.Namespace) -> None:
     from r1jax.stages.run import run_experiment
 
     enable_compilation_cache()
+    print(f"{experiment.name} at scale {experiment.scale}, into {options.store}: the first lines come after compiling "
+          "and a first evaluation", file=sys.stderr)
     artifact = run_experiment(experiment, options.store, options.version)
     print(f"{artifact.ref} is in {artifact.path}")
     print(f"next:  r1jax report --store {options.store}\n       r1jax eval {artifact.ref} --store {options.store}")
@@ -182,7 +192,7 @@ def _eval(options: argparse.Namespace) -> None:
 
     enable_compilation_cache()
     metrics = evaluate_artifact(options.store, options.artifact, options.suite, options.samples, options.temperature,
-                                options.top_p, options.limit, options.max_new_tokens)
+                                options.top_p, options.top_k, options.limit, options.max_new_tokens)
     width = max(map(len, metrics), default=0)
     for name, value in metrics.items():
         print(f"{name:<{width}}  {value:.4f}" if isinstance(value, float) else f"{name:<{width}}  {value}")

@@ -94,7 +94,7 @@ def test_bad_options_are_refused_by_the_parser(arguments, sentence, capsys):
 
 
 @pytest.mark.parametrize(("error", "code", "sentence"), [
-    (KeyboardInterrupt(), 130, "interrupted; the same command resumes"),
+    (KeyboardInterrupt(), 130, "interrupted\n"),
     (StoreError("There is no store here."), 2, "error: There is no store here."),
     (OSError(28, "No space left on device"), 2, "error: The disk is full; free some space"),
 ])
@@ -105,6 +105,15 @@ def test_what_ends_a_command_becomes_an_exit_code(monkeypatch, capsys, error, co
     monkeypatch.setattr(cli, "_lineage", fail)
     assert cli.main(["lineage"]) == code
     assert capsys.readouterr().err.startswith(sentence)
+
+
+def test_an_interrupted_run_says_that_it_goes_on(monkeypatch, capsys):
+    def fail(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_run", fail)
+    assert cli.main(["run", "experiments/r1_zero.py:tiny"]) == 130
+    assert capsys.readouterr().err == "interrupted; the same command goes on from the last checkpoint\n"
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):

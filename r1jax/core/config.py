@@ -84,6 +84,7 @@ class EvalConfig:
     samples: int = 16
     temperature: float = 1.0
     top_p: float = 1.0
+    top_k: int = 0
     max_new_tokens: int | None = None
     max_time_share: float = 0.25
 

@@ -80,7 +80,7 @@ def evaluate(cfg, params, tokenizer, template: str, problems: Sequence[Problem],
     Raises:
       DataError: no problem can be graded.
     """
-    sampling = Sampling(tokenizer.eos, config.temperature, config.top_p)
+    sampling = Sampling(tokenizer.eos, config.temperature, config.top_p, config.top_k)
     responses = respond(cfg, params, tokenizer, template, problems, key, sampling=sampling, samples=config.samples,
                         max_new_tokens=config.max_new_tokens or max_new_tokens, mesh=mesh, slots=slots)
     asked = [responses.problem_of(i) for i in range(len(responses.completions))]

@@ -65,8 +65,8 @@ def load_policy(store_root: str, ref: str) -> Policy:
     return Policy(model, params, loaded, prompt, budget, mesh)
 
 
-def evaluate_artifact(store_root: str, ref: str, suite: str, samples: int, temperature: float, top_p: float, limit: int,
-                      max_new_tokens: int | None) -> dict[str, Any]:
+def evaluate_artifact(store_root: str, ref: str, suite: str, samples: int, temperature: float, top_p: float, top_k: int,
+                      limit: int, max_new_tokens: int | None) -> dict[str, Any]:
     """pass@1, cons@k and what the responses look like, on held-out problems of the tiny world.
 
     Args:
@@ -78,12 +78,13 @@ def evaluate_artifact(store_root: str, ref: str, suite: str, samples: int, tempe
     policy = load_policy(store_root, ref)
     problems = world_problems(HELD_OUT_SEED, limit, split="held_out", shares={suite: 1.0},
                               languages={"en": 0.5, "zh": 0.5}, unique=suite == "countdown")
-    config = EvalConfig(problems=limit, samples=samples, temperature=temperature, top_p=top_p)
+    config = EvalConfig(problems=limit, samples=samples, temperature=temperature, top_p=top_p, top_k=top_k)
     with jax.set_mesh(policy.mesh):
         found, _ = suites.evaluate(policy.model, policy.params, policy.tokenizer, policy.prompt, problems, config,
                                    keys.key_for(0, 0, "evaluation"), mesh=policy.mesh, slots=SLOTS,
                                    max_new_tokens=max_new_tokens or policy.max_new_tokens, suite=suite)
-    head = {"artifact": ref, "problems": limit, "samples": samples, "temperature": temperature, "top_p": top_p}
+    head = {"artifact": ref, "problems": limit, "samples": samples, "temperature": temperature, "top_p": top_p,
+            "top_k": top_k}
     return head | {name.removeprefix(f"eval/{suite}/"): value for name, value in found.items()}
 
 
