@@ -94,7 +94,8 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
     logp = logp_fn(experiment.model, 1.0)
     step_fn = make_step(lambda p, b: next_token_loss(logp(p, b)[0], b.weights), optimizer, where)
     began, entered = clock(artifact), time.time()
-    with log.progress(config.steps, f"pre-training {artifact.ref}", start=start) as bar:
+    with log.event_writer(artifact.path / "tensorboard", resume_step=start + 1 if start else 0) as events, log.progress(
+            config.steps, f"pre-training {artifact.ref}", start=start) as bar:
         for step, (batch, count, padding) in enumerate(rows(experiment, context, start), start=start + 1):
             state, metrics = step_fn(state, put_batch(context.mesh, batch), put_whole(context.mesh, np.int32(count)))
             if step % config.log_every == 0 or step == config.steps:
@@ -104,6 +105,7 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
                            "train/padding": padding}
                 stop_if_not_finite(artifact, step, int(record["train/skipped"]), config.max_skipped, batch)
                 artifact.log_metrics(record)
+                events.scalars(step, {name: value for name, value in record.items() if "/" in name})
                 bar.update(step, f"loss {record['train/loss']:.3f}  {rate:,.0f} tokens/s")
             if step % config.checkpoint_every == 0 or step == config.steps:
                 artifact.save(step, split_state(state))
