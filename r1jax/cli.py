@@ -178,8 +178,6 @@ def _run(options: argparse.Namespace) -> None:
     from r1jax.stages.run import run_experiment
 
     enable_compilation_cache()
-    print(f"{experiment.name} at scale {experiment.scale}, into {options.store}: the first lines come after compiling "
-          "and a first evaluation", file=sys.stderr)
     artifact = run_experiment(experiment, options.store, options.version)
     print(f"{artifact.ref} is in {artifact.path}")
     print(f"next:  r1jax report --store {options.store}\n       r1jax eval {artifact.ref} --store {options.store}")

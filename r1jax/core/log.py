@@ -22,6 +22,11 @@ def console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def say(message: str) -> None:
+    """Prints one line for a person who waits."""
+    console().print(message, markup=False, soft_wrap=True)
+
+
 def warn(message: str) -> None:
     """Prints one warning in words."""
     console().print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import jax
 
-from r1jax.core import cache
+from r1jax.core import cache, log
 from r1jax.core import mesh as meshes
 from r1jax.core.config import Experiment, fingerprint, to_dict
 from r1jax.core.errors import DataError
@@ -48,7 +48,9 @@ def run_experiment(experiment: Experiment, store_root: str, version: str | None 
     artifact = store.begin(experiment.name, version or experiment.scale, fingerprint=mark, config=to_dict(experiment),
                            parents=parents, digests=digests)
     if artifact.finished:
+        log.say(f"{artifact.ref} is finished already: nothing to do.")
         return artifact
+    log.say(f"{artifact.ref}: the first lines come after compiling, and a first evaluation where there is one")
     with artifact, jax.set_mesh(mesh):
         context = replace(context, parents={role: store.get(ref) for role, ref in parents.items()})
         _same_tokenizer(experiment, context)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from r1jax.core.errors import ConfigError, StoreError, TrainingError
+from r1jax.core.errors import ConfigError, DataError, StoreError, TrainingError
 from r1jax.core.mesh import make_mesh
 from r1jax.data.world.corpus import world_problems
 from r1jax.models import spec
@@ -253,3 +253,9 @@ def test_a_prompt_longer_than_its_budget_is_refused_and_the_store_stays_usable(t
         train(micro("rl.steps=2"))
     assert train(micro("rl.steps=2"), "longer").finished
     assert [a.ref for a in Store(store, create=False).artifacts()] == ["base@micro", "micro@longer", "micro@rl"]
+
+
+def test_weights_of_another_tokenizer_are_refused(train, micro, monkeypatch):
+    monkeypatch.setattr(Artifact, "lineage", lambda artifact: {"parents": [], "digests": {"tokenizer": "another"}})
+    with pytest.raises(DataError, match="were trained with a tokenizer of digest another"):
+        train(micro("rl.steps=2"))
