@@ -96,7 +96,7 @@ class PretrainConfig:
     Attributes:
       steps: updates. rows: packed rows an update, in `micro_batches` parts. row_length: T.
       steps_per_chunk: updates whose documents are drawn and packed together.
-      max_skipped: updates in a row that may be skipped as not finite, looked at every `log_every` steps.
+      max_skipped: updates in a row that may be skipped as not finite.
     """
 
     steps: int

@@ -98,12 +98,12 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
             config.steps, f"pre-training {artifact.ref}", start=start) as bar:
         for step, (batch, count, padding) in enumerate(rows(experiment, context, start), start=start + 1):
             state, metrics = step_fn(state, put_batch(context.mesh, batch), put_whole(context.mesh, np.int32(count)))
+            stop_if_not_finite(artifact, step, int(metrics["train/skipped"]), config.max_skipped, batch)
             if step % config.log_every == 0 or step == config.steps:
                 record = {name: float(value) for name, value in jax.device_get(metrics).items()}
                 rate = (step - start) * config.rows * config.row_length * (1 - padding) / (time.time() - entered)
                 record |= {"step": step, "time": time.time() - began, "train/tokens_per_second": rate,
                            "train/padding": padding}
-                stop_if_not_finite(artifact, step, int(record["train/skipped"]), config.max_skipped, batch)
                 artifact.log_metrics(record)
                 events.scalars(step, {name: value for name, value in record.items() if "/" in name})
                 bar.update(step, f"loss {record['train/loss']:.3f}  {rate:,.0f} tokens/s")

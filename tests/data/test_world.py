@@ -240,3 +240,11 @@ def test_reading_traces_by_hand():
               "arithmetic": 10 / 12}
     assert traces.summary([first, found]) == pytest.approx({"attempts": 3.5} | shares)
     assert traces.summary([]) == {"attempts": 0}
+
+
+@pytest.mark.parametrize("domain", ["arithmetic", "code"])
+def test_what_is_held_out_is_held_out_in_both_languages(documents, domain):
+    held_out = {domains.draw(random.Random(seed), domain, "held_out", "en")[0].id.rpartition("/")[0]
+                for seed in range(100)}
+    written = {question.id.rpartition("/")[0] for question, _ in documents if question.domain == domain}
+    assert held_out and written and not held_out & written

@@ -121,9 +121,21 @@ DOMAINS = {"arithmetic": arithmetic, "logic": logic, "stem": stem, "code": code,
 def draw(rng: random.Random, domain: str, split: str, language: str) -> tuple[Problem, str]:
     """A question of a domain from one split, and a document's response to it.
 
-    General requests are not held out: they are few and have no score in this split.
+    A held-out chain or formula is held out in both languages: no document has it in the other one. General requests
+    are not held out: they are few and have no score in this split.
     """
     while True:
         question, response = DOMAINS[domain](rng, language)
-        if domain == "general" or is_held_out(question.id) == (split == "held_out"):
+        if domain == "general":
             return question, response
+        kept = [is_held_out(key) for key in _in_both_languages(question)]
+        if all(kept) if split == "held_out" else not kept[0]:
+            return question, response
+
+
+def _in_both_languages(question: Problem) -> list[str]:
+    """The question's id, and the id of the same chain or formula asked in the other language."""
+    stem_of_id, _, language = question.id.rpartition("/")
+    if question.domain not in ("arithmetic", "code"):
+        return [question.id]
+    return [question.id, f"{stem_of_id}/{'zh' if language == 'en' else 'en'}"]
