@@ -205,12 +205,15 @@ class Lock:
         self._release()
 
 
-def _close(descriptor: int) -> None:
+def _close(descriptor: int, unlock: bool = True) -> None:
+    """Close a held lock's descriptor. The owner unlocks it first, so that a child's copy keeps nothing."""
     if descriptor in _locks_held:
         _locks_held.discard(descriptor)
+        if unlock:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 
 @functools.cache
 def _close_in_children() -> None:
-    os.register_at_fork(after_in_child=lambda: [_close(descriptor) for descriptor in list(_locks_held)])
+    os.register_at_fork(after_in_child=lambda: [_close(held, unlock=False) for held in list(_locks_held)])
