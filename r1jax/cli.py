@@ -174,10 +174,8 @@ def _run(options: argparse.Namespace) -> None:
 
     experiment = load(options.experiment, options.overrides)
 
-    from r1jax.core.cache import enable_compilation_cache
     from r1jax.stages.run import run_experiment
 
-    enable_compilation_cache()
     artifact = run_experiment(experiment, options.store, options.version)
     print(f"{artifact.ref} is in {artifact.path}")
     print(f"next:  r1jax report --store {options.store}\n       r1jax eval {artifact.ref} --store {options.store}")

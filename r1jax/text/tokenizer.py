@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import sentencepiece
 
@@ -16,7 +17,7 @@ ASSETS = Path(__file__).parent.parent / "assets"
 SPACE = "\u2581"  # sentencepiece's mark for a space
 
 
-class Tokenizer:
+class Tokenizer(Protocol):
     """Text to ids and back.
 
     Attributes:
@@ -30,14 +31,12 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of the text alone: no beginning- or end-of-sequence id is added."""
-        raise NotImplementedError
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the ids; beginning- and end-of-sequence ids are left out."""
-        raise NotImplementedError
 
 
-class SentencePieceTokenizer(Tokenizer):
+class SentencePieceTokenizer:
     """A sentencepiece model, as trained by `train` below."""
 
     def __init__(self, model: bytes):
@@ -55,7 +54,7 @@ class SentencePieceTokenizer(Tokenizer):
         return self._processor.decode([int(i) for i in ids if i not in (self.bos, self.eos)])
 
 
-class HuggingFaceTokenizer(Tokenizer):
+class HuggingFaceTokenizer:
     """A tokenizer.json (Qwen, Llama, DeepSeek), read by the tokenizers library."""
 
     def __init__(self, path: Path, bos: str | None = None, eos: str | None = None):
