@@ -1,9 +1,13 @@
-"""Policy-gradient losses as rows of functions: advantage, surrogate, aggregation, KL estimator.
+"""Policy-gradient losses as rows of functions: advantage, surrogate, aggregation, KL estimator, correction, critic.
+
+The functions live in advantages.py, surrogates.py, aggregation.py and corrections.py; this module composes them,
+and what other code composes itself can be imported from here. ``cispo`` and ``reinforce`` are compositions here, and
+surrogates in surrogates.py.
 
 Conventions, where papers and public code differ:
 
 - The importance ratio is per token, as in "DeepSeekMath" eq. 3. "DeepSeek-R1" and its Nature version
-  print a ratio of whole outputs, without a sum over tokens or 1/|o|; as a loss that form is GSPO.
+  print a ratio of whole outputs, without a sum over tokens or 1/|o|; as a loss that form is GSPO (``sequence_clip``).
 - ``clip(low, high)`` bounds the ratio to [1 - low, 1 + high]. R1's eps = 10 gives [-9, 11]: the lower side
   is vacuous, a ratio being positive, so with a negative advantage nothing is clipped.
 - The KL term is part of the loss, not of the reward, and is not clamped.
@@ -13,16 +17,23 @@ Conventions, where papers and public code differ:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 
 from r1jax.core.errors import ConfigError
-from r1jax.losses.advantages import group_centre, group_norm
+from r1jax.losses import surrogates
+from r1jax.losses.advantages import batch_centre, group_centre, group_norm, leave_one_out, raw_reward
+from r1jax.losses.aggregation import constant_length, sequence_mean, sequence_sum, token_mean
+from r1jax.losses.corrections import mask as mask
+from r1jax.losses.corrections import truncate as truncate
+from r1jax.losses.critic import Critic
+from r1jax.losses.critic import value_loss as value_loss
+from r1jax.losses.surrogates import clip, sequence_clip
+from r1jax.losses.surrogates import clipped_ratio as clipped_ratio
+from r1jax.losses.surrogates import dual_clip as dual_clip
 from r1jax.ops.masked import finish_metrics as finish_metrics
 from r1jax.ops.masked import masked_max, masked_sum, sum_type
 
@@ -38,6 +49,10 @@ class PolicyLoss:
       aggregate: (lengths [N], valid [N], *, max_new_tokens) -> [N], the weight of each token of a sample.
       kl: (logp, ref_logp) -> an estimate of KL(policy || reference) per token.
       beta: coefficient of the KL term; at 0 no reference model is needed.
+      correction: (old_logp, sampler_logp) -> (weight, clipped), all [B, T], for a sampler whose numerics are
+        not the trainer's; None takes the samples for the trainer's own.
+      critic: with one (PPO), advantages come from ``advantages.gae`` and ``critic.value_loss`` is learned
+        beside this loss; None has no value head.
     """
 
     advantage: Callable[..., jax.Array]
@@ -45,6 +60,8 @@ class PolicyLoss:
     aggregate: Callable[..., jax.Array]
     kl: Callable[[jax.Array, jax.Array], jax.Array]
     beta: float
+    correction: Callable[..., tuple[jax.Array, jax.Array]] | None = None
+    critic: Critic | None = None
 
 
 def policy_loss(
@@ -55,8 +72,9 @@ def policy_loss(
     advantage: jax.Array,
     weights: jax.Array,
     segments: jax.Array,
+    sampler_logp: jax.Array | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """``-sum_t w_t (surrogate_t - beta * kl_t)``; with sequence_mean, "DeepSeekMath" eq. 3.
+    """``-sum_t w_t (correction_t * surrogate_t - beta * kl_t)``; as in `grpo`, "DeepSeekMath" eq. 3.
 
     Where weights are 0 nothing counts, whatever stands there (NaN and -inf included), and the gradient is 0.
 
@@ -65,32 +83,37 @@ def policy_loss(
       logp: [B, T], the only argument that gets a gradient.
       old_logp: [B, T], the trainer's before the first update on the rollout.
       ref_logp: [B, T], the reference model's; None is allowed where beta is 0 (given, its KL is still reported).
-      advantage: [B, T], of each token's sample.
+      advantage: [B, T], of each token's sample, or of each token with a critic.
       weights: [B, T], ``spec.aggregate`` of each response token's sample, 0 elsewhere.
       segments: [B, T] int, which sample of the row a token belongs to, for surrogates of whole samples.
+      sampler_logp: [B, T], recorded while sampling; read by a correction only.
 
     Returns:
       (loss [], metrics), both at least float32. Metrics follow the rules of ops/masked.py: combined over
       micro-batches by ``combine_metrics`` and finished by ``finish_metrics``, they are ``train/loss`` (a sum),
-      ``train/tokens``, ``train/ratio_max``, and per token ``train/kl`` (without a reference absent) and
-      ``train/clip_fraction``.
+      ``train/tokens``, ``train/ratio_max``, and per token ``train/kl`` (without a reference absent),
+      ``train/clip_fraction``, and with a correction ``train/correction`` (its weight) and
+      ``train/correction_clipped`` (the share of tokens that it cut back).
 
     Raises:
-      ConfigError: beta is not 0 and ref_logp is None.
+      ConfigError: beta is not 0 and ref_logp is None, or there is a correction and sampler_logp is None.
     """
-    if ref_logp is None and spec.beta:
-        raise ConfigError(f"A KL coefficient of {spec.beta} needs a reference model; give one, or set beta to 0.")
+    _check_given(spec, ref_logp, sampler_logp)
     live = weights != 0
-    logp = _where_live(live, logp)
-    log_ratio = logp - jax.lax.stop_gradient(_where_live(live, old_logp))
+    logp, old_logp = _where_live(live, logp), jax.lax.stop_gradient(_where_live(live, old_logp))
+    log_ratio = logp - old_logp
     advantage = jax.lax.stop_gradient(_where_live(live, advantage))
-    segments = jnp.where(live, segments, jnp.zeros_like(segments))
-    objective, clipped = spec.surrogate(log_ratio, advantage, segments)
+    objective, clipped = spec.surrogate(log_ratio, advantage, jnp.where(live, segments, jnp.zeros_like(segments)))
     metrics = {
         "train/tokens": jnp.sum(live).astype(objective.dtype),
         "train/clip_fraction_sum": masked_sum(clipped.astype(objective.dtype), live),
         "train/ratio_max": jax.lax.stop_gradient(masked_max(jnp.exp(log_ratio), live)),
     }
+    if spec.correction is not None:
+        weight, cut = spec.correction(old_logp, _where_live(live, sampler_logp))
+        objective = objective * jax.lax.stop_gradient(weight)
+        metrics["train/correction_sum"] = jax.lax.stop_gradient(masked_sum(weight, live))
+        metrics["train/correction_clipped_sum"] = masked_sum(cut.astype(objective.dtype), live)
     if ref_logp is not None:
         kl = spec.kl(logp, jax.lax.stop_gradient(_where_live(live, ref_logp)))
         metrics["train/kl_sum"] = jax.lax.stop_gradient(masked_sum(kl, live))
@@ -100,89 +123,15 @@ def policy_loss(
     return loss, {"train/loss": loss, **metrics}
 
 
+def _check_given(spec, ref_logp, sampler_logp):
+    if ref_logp is None and spec.beta:
+        raise ConfigError(f"A KL coefficient of {spec.beta} needs a reference model; give one, or set beta to 0.")
+    if sampler_logp is None and spec.correction is not None:
+        raise ConfigError("A correction compares with the sampler; give sampler_logp, or set correction to None.")
+
+
 def _where_live(live, x):
     return jnp.where(live, x, jnp.zeros_like(x)).astype(sum_type(x))
-
-
-# Surrogates.
-
-
-def clip(low: float, high: float) -> partial:
-    """The clipped surrogate with the ratio bounded to [1 - low, 1 + high]; ``low >= 1`` bounds only above.
-
-    Raises:
-      ConfigError: a negative bound.
-    """
-    if low < 0 or high < 0:
-        raise ConfigError(f"clip(low={low}, high={high}) is empty; both bounds must be at least 0.")
-    return partial(clipped_ratio, low=low, high=high)
-
-
-def clipped_ratio(
-    log_ratio: jax.Array, advantage: jax.Array, segments: jax.Array | None = None, *, low: float, high: float
-) -> tuple[jax.Array, jax.Array]:
-    """``min(ratio * A, clip(ratio, 1 - low, 1 + high) * A)`` ("Proximal Policy Optimization Algorithms", eq. 7).
-
-    Of the two sides only one can act on a token: the upper where A > 0, the lower where A < 0. It is applied
-    to the log-ratio, so that a ratio too large for float32 is clipped like any other, with a gradient of 0.
-
-    Args:
-      log_ratio, advantage: [B, T]. segments: not read; each token stands for itself.
-
-    Returns:
-      (objective [B, T], clipped [B, T] bool: the bound acts, and the token gets no gradient from its advantage).
-    """
-    floor = math.log1p(-low) if low < 1 else -math.inf
-    ceiling = math.log1p(high)
-    upper = (advantage >= 0) & (log_ratio > ceiling)
-    lower = (advantage < 0) & (log_ratio < floor)
-    bounded = jnp.where(upper, ceiling, jnp.where(lower, floor, log_ratio))
-    return jnp.exp(bounded) * advantage, (upper & (advantage > 0)) | lower
-
-
-# Aggregations. Each gives a weight per sample, borne by each of its tokens. N is the whole batch of a
-# policy update: the denominators are global, and the weights must be made before any split into micro-batches.
-# A sample that is not valid (unscorable, of a dropped group, or truncated where those are masked) weighs 0 and
-# is not in the denominators.
-
-
-def sequence_mean(lengths: jax.Array, valid: jax.Array, *, max_new_tokens: int) -> jax.Array:
-    """``1 / (n_valid * length_i)``: mean over a sample's tokens, then over samples ("DeepSeekMath" eq. 3).
-
-    Args:
-      lengths: [N] int, response tokens. valid: [N] bool. max_new_tokens: not read.
-
-    Returns:
-      [N] float32, constant within a sample. A sample without tokens counts as not valid.
-    """
-    live, tokens = _live(lengths, valid)
-    samples = jnp.maximum(jnp.sum(live), 1).astype(jnp.float32)
-    return jnp.where(live, 1.0 / (samples * jnp.maximum(tokens, 1.0)), 0.0)
-
-
-def token_mean(lengths: jax.Array, valid: jax.Array, *, max_new_tokens: int) -> jax.Array:
-    """``1 / sum_j length_j``: mean over all tokens of the batch (DAPO section 3.3); long samples weigh more.
-
-    "DAPO: An Open-Source LLM Reinforcement Learning System at Scale". Arguments and result as in sequence_mean.
-    """
-    live, tokens = _live(lengths, valid)
-    return jnp.where(live, 1.0 / jnp.maximum(jnp.sum(tokens), 1.0), 0.0)
-
-
-def constant_length(lengths: jax.Array, valid: jax.Array, *, max_new_tokens: int) -> jax.Array:
-    """``1 / (n_valid * max_new_tokens)``: a sum over tokens, by a constant (Dr. GRPO, section 3).
-
-    "Understanding R1-Zero-Like Training: A Critical Perspective": dividing by a sample's own length makes long
-    wrong answers cheap. Arguments and result as in sequence_mean, but max_new_tokens, the token budget, is read.
-    """
-    live, _ = _live(lengths, valid)
-    samples = jnp.maximum(jnp.sum(live), 1).astype(jnp.float32)
-    return jnp.where(live, 1.0 / (samples * max_new_tokens), 0.0)
-
-
-def _live(lengths, valid):
-    live = valid & (lengths > 0)
-    return live, jnp.where(live, lengths, jnp.zeros_like(lengths)).astype(jnp.float32)
 
 
 # Estimators of KL(policy || reference) from a token drawn from the policy ("Approximating KL Divergence",
@@ -208,7 +157,7 @@ def k3(logp: jax.Array, ref_logp: jax.Array) -> jax.Array:
     return jnp.expm1(ref_logp - logp) - (ref_logp - logp)
 
 
-# Ready compositions.
+# Ready compositions. A correction is not part of any: ``replace(grpo, correction=truncate(2.0))`` adds one.
 
 #: "DeepSeekMath" eq. 3 with PPO's usual clip and R1's KL coefficient (DeepSeekMath's own is 0.04).
 grpo = PolicyLoss(advantage=group_norm, surrogate=clip(low=0.2, high=0.2), aggregate=sequence_mean, kl=k3, beta=0.001)
@@ -221,8 +170,47 @@ dr_grpo = PolicyLoss(
     advantage=group_centre, surrogate=clip(low=0.2, high=0.2), aggregate=constant_length, kl=k3, beta=0.0
 )
 
-#: Of DAPO (Decoupled Clip and Dynamic sAmpling Policy Optimization) the higher upper clip (section 3.1), the mean
-#: over tokens (3.3) and no KL term (2.3); dynamic sampling and the overlong penalty are not part of the loss.
-dapo_clip = PolicyLoss(
-    advantage=group_norm, surrogate=clip(low=0.2, high=0.28), aggregate=token_mean, kl=k3, beta=0.0
+#: DAPO (Decoupled Clip and Dynamic sAmpling Policy Optimization): the higher upper clip (section 3.1), the mean over
+#: tokens (3.3) and no KL term (2.3). Dynamic sampling (3.2) is the rollout's, the overlong penalty (3.4) a reward.
+dapo = PolicyLoss(advantage=group_norm, surrogate=clip(low=0.2, high=0.28), aggregate=token_mean, kl=k3, beta=0.0)
+
+#: "Group Sequence Policy Optimization", with the clipping range of its section 5.1.
+gspo = PolicyLoss(
+    advantage=group_norm, surrogate=sequence_clip(low=3e-4, high=4e-4), aggregate=sequence_mean, kl=k3, beta=0.0
 )
+
+#: CISPO of "MiniMax-M1": no lower bound, the mean over tokens, no KL term. The paper does not print its upper
+#: bound; 5 is a choice.
+cispo = PolicyLoss(
+    advantage=group_norm, surrogate=surrogates.cispo(ratio_max=5.0), aggregate=token_mean, kl=k3, beta=0.0
+)
+
+#: REINFORCE Leave-One-Out, "Back to Basics: Revisiting REINFORCE Style Optimization for Learning from Human Feedback
+#: in LLMs": a response is one action. Its KL penalty is in the reward there, and left out here.
+rloo = PolicyLoss(
+    advantage=leave_one_out, surrogate=surrogates.reinforce, aggregate=sequence_sum, kl=k3, beta=0.0
+)
+
+#: REINFORCE with the batch's mean reward as its baseline; a response is one action.
+reinforce = PolicyLoss(
+    advantage=batch_centre, surrogate=surrogates.reinforce, aggregate=sequence_sum, kl=k3, beta=0.0
+)
+
+
+def ppo(lam: float) -> PolicyLoss:
+    """`grpo` with a critic in the place of the group: only the advantages differ, so that the two compare.
+
+    "Proximal Policy Optimization Algorithms". DeepSeek-R1 (version 2, appendix A.3) finds lambda 0.95 considerably
+    worse than GRPO, and 1.0 nearly equal.
+
+    Raises:
+      ConfigError: lam outside [0, 1].
+    """
+    return PolicyLoss(
+        advantage=raw_reward,
+        surrogate=clip(low=0.2, high=0.2),
+        aggregate=sequence_mean,
+        kl=k3,
+        beta=0.001,
+        critic=Critic(lam=lam),
+    )

@@ -14,7 +14,7 @@ from r1jax.losses.advantages import group_centre, group_norm
 from r1jax.losses.policy import (
     clip,
     constant_length,
-    dapo_clip,
+    dapo,
     dr_grpo,
     grpo,
     policy_loss,
@@ -25,7 +25,7 @@ from r1jax.losses.policy import (
 from r1jax.ops.logprobs import logprobs_of_logits, token_logprobs
 from r1jax.ops.masked import combine_metrics, finish_metrics
 
-COMPOSITIONS = {"grpo": grpo, "r1": r1, "dr_grpo": dr_grpo, "dapo_clip": dapo_clip}
+COMPOSITIONS = {"grpo": grpo, "r1": r1, "dr_grpo": dr_grpo, "dapo": dapo}
 
 
 # The clipped surrogate.
@@ -274,6 +274,6 @@ def test_compositions_are_the_papers():
     assert row(grpo) == (group_norm, {"low": 0.2, "high": 0.2}, sequence_mean, policy.k3, 0.001)
     assert row(r1) == (group_norm, {"low": 10.0, "high": 10.0}, sequence_mean, policy.k3, 0.001)
     assert row(dr_grpo) == (group_centre, {"low": 0.2, "high": 0.2}, constant_length, policy.k3, 0.0)
-    assert row(dapo_clip) == (group_norm, {"low": 0.2, "high": 0.28}, token_mean, policy.k3, 0.0)
+    assert row(dapo) == (group_norm, {"low": 0.2, "high": 0.28}, token_mean, policy.k3, 0.0)
     # Fingerprints read a surrogate as a module-level function and its arguments.
     assert all(spec.surrogate.func is policy.clipped_ratio for spec in COMPOSITIONS.values())

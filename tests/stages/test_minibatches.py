@@ -11,7 +11,7 @@ from r1jax.core.errors import ConfigError
 from r1jax.core.records import Completion, Problem, Scores
 from r1jax.core.types import Rollout
 from r1jax.losses.advantages import kept_samples
-from r1jax.losses.policy import dapo_clip
+from r1jax.losses.policy import dapo
 from r1jax.models import spec
 from r1jax.sampler.batcher import Report
 from r1jax.sampler.responses import Responses
@@ -168,7 +168,7 @@ def test_the_gradient_does_not_depend_on_the_micro_batches(micro, random, loss):
     for rows in (8, 2, 1):
         experiment = micro("rl.minibatches=1", f"rl.rows_per_micro_batch={rows}", "rl.row_length=16")
         if loss == "dapo":
-            experiment = replace(experiment, rl=replace(experiment.rl, loss=dapo_clip))
+            experiment = replace(experiment, rl=replace(experiment.rl, loss=dapo))
         (batch, count, _), = rl.minibatches(experiment, experience(experiment.rl.loss), 0)
         batch = batch.replace(ref_logp=np.float32(batch.sampler_logp))
         found.append((count, gradient(experiment, random, batch, count)))
