@@ -21,7 +21,7 @@ import numpy as np
 
 from r1jax.core.errors import ConfigError, R1JaxError
 from r1jax.core.records import Completion, Problem, Scores
-from r1jax.rewards import choice, countdown, number
+from r1jax.rewards import choice, countdown, number, overlong
 from r1jax.rewards import format as response_form
 
 
@@ -121,10 +121,32 @@ paper gives accuracy and format the same weight (arXiv 2501.12948v2, section 2.2
 REWARDS: Mapping[str, Reward] = MappingProxyType({reward.name: reward for reward in (ACCURACY, FORMAT)})
 
 
+def within_budget(max_new_tokens: int, buffer: int | None = None) -> Mapping[str, Reward]:
+    """`REWARDS` and the rewards that depend on the token budget in force, a table for `resolve`.
+
+    That is ``overlong``, `rewards.overlong.penalty`: from -1 to 0, so its weight is positive.
+
+    Args:
+      max_new_tokens: the budget under which the completions are sampled.
+      buffer: tokens before it over which the penalty grows; None takes DAPO's share, a fifth (at least 1).
+
+    Raises:
+      ConfigError: a buffer that is not between 1 and the budget.
+    """
+    if buffer is None:
+        buffer = max(max_new_tokens // 5, 1)
+    overlong.check(max_new_tokens, buffer)
+
+    def grade(problem: Problem, completion: Completion) -> float:
+        return overlong.penalty(completion.length, max_new_tokens, buffer, truncated=completion.truncated)
+
+    return MappingProxyType({**REWARDS, "overlong": Rule("overlong", grade)})
+
+
 def resolve(rows: Iterable[tuple[str, float]], table: Mapping[str, Reward] = REWARDS) -> WeightedRewards:
     """Config rows (name, weight) as rewards. A weight of 0 measures a part without rewarding it.
 
-    `table` is `REWARDS`, or a stage's own with what it loaded (a reward model, a judge). Raises
+    `table` is `REWARDS`, `within_budget`'s, or a stage's own with what it loaded (a reward model, a judge). Raises
     ConfigError for no rows, an unknown or repeated name, or a weight that is no finite number.
     """
     resolved: dict[str, tuple[Reward, float]] = {}

@@ -9,7 +9,7 @@ import pytest
 
 from r1jax.core.errors import ConfigError
 from r1jax.core.records import Completion, Problem
-from r1jax.rewards.combine import REWARDS, Reward, RewardError, Rule, resolve, score, submit
+from r1jax.rewards.combine import REWARDS, Reward, RewardError, Rule, resolve, score, submit, within_budget
 
 COUNTDOWN = Problem("countdown/2-3-5/17", "countdown", "?", "", meta={"numbers": [2, 3, 5], "target": 17})
 STEM = Problem("stem/1", "stem", "?", "B")
@@ -132,6 +132,32 @@ def test_a_stage_brings_its_own_rewards():
     resolved = resolve([("length", 0.5), ("format", 1)], {**REWARDS, "length": length})
     assert resolved == ((length, 0.5), (REWARDS["format"], 1.0))
     assert score(resolved, [STEM], [said("B")]).total == np.float32(1.1)
+
+
+def of_length(length, truncated=False):
+    return Completion("<think> so </think> <answer> B </answer>", "", ids=(), length=length, truncated=truncated)
+
+
+def test_the_token_budget_reaches_the_overlong_reward():
+    # Budget 100: the buffer is its fifth, so that 85 tokens are a quarter and 95 three quarters of it.
+    rows = resolve([("accuracy", 1.0), ("overlong", 0.5)], within_budget(100))
+    scores = score(rows, [STEM] * 4, [of_length(80), of_length(85), of_length(95), of_length(60, truncated=True)])
+    np.testing.assert_array_equal(scores.parts["overlong"], np.float32([0, -0.25, -0.75, -1]))
+    np.testing.assert_array_equal(scores.total, np.float32([1, 0.875, 0.625, 0.5]))
+    # The same response under another budget, and with a buffer of one's own.
+    longer = score(resolve([("overlong", 1.0)], within_budget(1000)), [STEM], [of_length(95)])
+    wider = score(resolve([("overlong", 1.0)], within_budget(100, buffer=50)), [STEM], [of_length(95)])
+    assert longer.total == [0.0] and wider.total == np.float32([-0.9])
+    tiny = resolve([("overlong", 1.0)], within_budget(3))
+    assert score(tiny, [STEM] * 2, [of_length(2), of_length(3)]).total.tolist() == [0, -1]
+
+
+def test_the_overlong_reward_needs_a_budget_that_holds_its_buffer():
+    with pytest.raises(ConfigError, match="Unknown reward 'overlong'"):
+        resolve([("overlong", 1.0)])
+    with pytest.raises(ConfigError, match="buffer of 101 tokens does not fit a budget of 100"):
+        within_budget(100, buffer=101)
+    assert set(within_budget(100)) == {*REWARDS, "overlong"}
 
 
 class Batch:
