@@ -63,8 +63,10 @@ def test_bfloat16_is_added_up_in_float32():
 
 
 def test_sample_ends():
-    ends = sample_ends(jnp.array([*SEGMENTS, [1, 1, 1, 1, 1, 1]]))
-    np.testing.assert_array_equal(ends, [[0, 1, 0, 0, 1, 0], [1, 0, 1, 1, 0, 0], [0, 0, 0, 0, 0, 1]])
+    ends = sample_ends(jnp.array([*SEGMENTS, [1, 1, 1, 1, 1, 1], [0, 1, 1, 0, 2, 0]]))
+    np.testing.assert_array_equal(
+        ends, [[0, 1, 0, 0, 1, 0], [1, 0, 1, 1, 0, 0], [0, 0, 0, 0, 0, 1], [0, 0, 1, 0, 1, 0]]
+    )
 
 
 def test_sample_index_finds_the_samples_of_packed_rows():
@@ -260,6 +262,14 @@ def test_a_label_outside_its_range_is_nan(label):
     logits, labels = jnp.array([1.0, 2.0]), jnp.array([label, 1.0], jnp.float32)
     assert np.isnan(pointwise(logits, labels, jnp.ones(2))[0])
     assert np.isfinite(pointwise(logits, labels, jnp.array([0.0, 1.0]))[0])
+
+
+def test_margins_and_labels_get_no_gradient():
+    rewards, half, ones = jnp.array([1.0, 2.0]), jnp.full(2, 0.5), jnp.ones(2)
+    chosen, rejected = jnp.array([0, 1]), jnp.array([1, 0])
+    of_margin = jax.grad(lambda margin: bradley_terry(rewards, chosen, rejected, ones, margin)[0])(half)
+    of_labels = jax.grad(lambda labels: pointwise(rewards, labels, ones)[0])(half)
+    np.testing.assert_array_equal([of_margin, of_labels], np.zeros((2, 2)))
 
 
 @each_loss
