@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from r1jax.core.errors import ConfigError
-from r1jax.losses.advantages import group_centre, group_norm, group_statistics, kept_samples, leave_one_out
+from r1jax.losses.advantages import (
+    batch_centre,
+    group_centre,
+    group_norm,
+    group_statistics,
+    kept_samples,
+    leave_one_out,
+    raw_reward,
+)
 
 ALL = [group_norm, group_centre, leave_one_out]
 
@@ -90,6 +98,28 @@ def test_group_of_one_and_wrong_shapes_are_refused(advantage):
         advantage(jnp.ones((3, 1)), jnp.ones((3, 1), bool))
     with pytest.raises(ConfigError, match=r"\[questions, group\]"):
         advantage(jnp.ones((3, 2)), jnp.ones((2, 2), bool))
+
+
+def test_batch_centre_numbers():
+    # The valid rewards are 1, 0, 4 and 3: their mean is 2. The second group has one valid sample, and a baseline.
+    rewards, valid = [[1, 0, np.nan], [9, 4, 9], [3, np.inf, 9]], [[True, True, False], [False, True, False]]
+    result = apply(batch_centre, rewards, [*valid, [True, False, False]])
+    np.testing.assert_allclose(result, [[-1, -2, 0], [0, 2, 0], [1, 0, 0]], atol=1e-6)
+    np.testing.assert_allclose(apply(batch_centre, [[1], [0], [0], [1]]), [[0.5], [-0.5], [-0.5], [0.5]])
+
+
+def test_batch_centre_without_a_signal_is_exactly_zero():
+    np.testing.assert_array_equal(apply(batch_centre, [[0.1 + 0.2, 0.3], [0.3, 0.3]]), np.zeros((2, 2)))
+    np.testing.assert_array_equal(apply(batch_centre, [[5, np.nan]], [[True, False]]), [[0, 0]])
+    assert np.isnan(apply(batch_centre, [[np.nan, 1]])).all()
+
+
+def test_raw_reward_is_the_reward():
+    np.testing.assert_array_equal(apply(raw_reward, [[3, np.nan], [0, -1]], [[True, False], [True, True]]),
+                                  [[3, 0], [0, -1]])
+    for advantage in (raw_reward, batch_centre):
+        with pytest.raises(ConfigError, match=r"\[questions, group\]"):
+            advantage(jnp.ones((3, 2)), jnp.ones((2, 2), bool))
 
 
 def test_statistics():
