@@ -51,9 +51,10 @@ class Stopwatch(TrainerCallback):
             self.prepared += time.perf_counter() - began
             return out
 
-        def timed_generate(*args, **kwargs):
+        def timed_generate(prompt_ids, *args, **kwargs):
+            workload.check_prompts([len(ids) for ids in prompt_ids])
             with workload.clock(self.steps[-1], "generate_seconds"):
-                out = generate(*args, **kwargs)
+                out = generate(prompt_ids, *args, **kwargs)
             self.steps[-1].count([len(ids) for ids in out[0]])
             return out
 
@@ -69,8 +70,8 @@ def share_of_even_ids(completions, completion_ids, **kwargs) -> list[float]:
 def make_trainer(args, model: workload.Model, load: workload.Load, path):
     """The GRPOTrainer of a load."""
     stop = list(workload.stop_ids(model, load))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path / "tokenizer.json"), eos_token="<end>", pad_token="0",
-                                        bos_token="1", padding_side="left")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path / "tokenizer.json"), eos_token="<end>", pad_token="<pad>",
+                                        padding_side="left")
     policy = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
     policy.generation_config.eos_token_id = stop
     samples = workload.PROMPTS * workload.GROUP

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 PROMPTS, PROMPT_TOKENS, GROUP = 8, 32, 8
-PAD, BOS = 0, 1
+PAD = 0  # no prompt holds it
 WARMUP = 2  # steps before the clock counts: compilation, caches, the allocator
 LEARNING_RATE = 1e-6
 ADAM = {"b1": 0.9, "b2": 0.95, "eps": 1e-8, "weight_decay": 0.0}
@@ -66,16 +66,28 @@ def stop_ids(model: Model, load: Load) -> tuple[int, ...]:
 
 
 def prompts(model: Model) -> list[list[int]]:
-    """8 prompts of 32 ids, the same in every system; no padding, beginning or stop ids among them."""
+    """8 prompts of 32 ids, the same in every system; no padding and no stop ids among them."""
     import numpy as np
 
     highest = model.vocab - model.vocab // 8
-    return np.random.default_rng(0).integers(2, highest, (PROMPTS, PROMPT_TOKENS)).tolist()
+    return np.random.default_rng(0).integers(PAD + 1, highest, (PROMPTS, PROMPT_TOKENS)).tolist()
 
 
 def words(ids: Sequence[int]) -> str:
     """Token ids as text."""
     return " ".join(str(i) for i in ids)
+
+
+def ids_of(text: str) -> list[int]:
+    """The ids of a text, without its special words."""
+    return [int(word) for word in text.split() if word.isdigit()]
+
+
+def check_prompts(lengths: Sequence[int]) -> None:
+    """Refuses to measure where a system's prompts are not the ones meant (a tokenizer that splits words, say)."""
+    if set(lengths) != {PROMPT_TOKENS}:
+        raise ValueError(f"The prompts reached the engine with {sorted(set(lengths))} tokens instead of "
+                         f"{PROMPT_TOKENS}; the tokenizer changed them.")
 
 
 def reward(ids: Sequence[int]) -> float:
@@ -115,12 +127,12 @@ def checkpoint(name: str, folder: Path) -> Path:
         return path
     path.mkdir(parents=True, exist_ok=True)
     safetensors.numpy.save_file(tensors(model), path / "model.safetensors", {"format": "pt"})
-    vocabulary = {str(i): i for i in range(model.vocab)} | {"<end>": model.vocab}
-    special = [{"id": i, "content": content, "single_word": False, "lstrip": False, "rstrip": False,
-                "normalized": False, "special": True} for i, content in ((model.vocab, "<end>"),)]
+    vocabulary = {"<pad>": PAD} | {str(i): i for i in range(1, model.vocab)} | {"<end>": model.vocab}
+    special = [{"id": vocabulary[content], "content": content, "single_word": False, "lstrip": False, "rstrip": False,
+                "normalized": False, "special": True} for content in ("<pad>", "<end>")]
     tokenizer = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": special, "normalizer": None,
                  "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": None, "decoder": None,
-                 "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": str(PAD)}}
+                 "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<pad>"}}
     (path / "tokenizer.json").write_text(json.dumps(tokenizer))
     config = {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "vocab_size": model.vocab,
               "hidden_size": model.width, "intermediate_size": model.ffn, "num_hidden_layers": model.layers,
@@ -128,7 +140,7 @@ def checkpoint(name: str, folder: Path) -> Path:
               "hidden_act": "silu", "max_position_embeddings": model.max_length, "rms_norm_eps": model.norm_eps,
               "rope_theta": model.rope_theta, "rope_parameters": {"rope_type": "default", "rope_theta": model.rope_theta},
               "tie_word_embeddings": True, "attention_dropout": 0.0, "use_sliding_window": False, "dtype": "float32",
-              "pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": model.vocab}
+              "pad_token_id": PAD, "eos_token_id": model.vocab}
     (path / "config.json").write_text(json.dumps(config))
     return path
 
