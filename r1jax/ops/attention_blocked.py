@@ -49,7 +49,8 @@ def _attend(q, k, v, segments, block):
             return new_peak, total * shrink + jnp.sum(weights, axis=-1), mixed
 
         shape = queries.shape[1:]
-        start = tuple(jnp.full(part, fill, jnp.float32) for part, fill in ((shape[:3], LOWEST), (shape[:3], 0), (shape, 0)))
+        start = (jnp.full(shape[:3], LOWEST, jnp.float32), jnp.zeros(shape[:3], jnp.float32),
+                 jnp.zeros(shape, jnp.float32))
         peak, total, mixed = jax.lax.fori_loop(0, i - first[i] + 1, key_block, start)
         return (mixed / total[..., None]).astype(q.dtype), peak + jnp.log(total)
 
