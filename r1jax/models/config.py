@@ -24,6 +24,7 @@ class ModelConfig:
       init_std: standard deviation of normal initialisation.
       remat: checkpointing policy of the layer scan: "none", "full" or "dots".
       heads_out: extra scalar heads, any of "value", "reward".
+      attention: kernel over training rows, "auto", "plain", "blocked", "cudnn" or "splash" (ops/attention.py).
     """
 
     vocab: int
@@ -44,6 +45,7 @@ class ModelConfig:
     init_std: float = 0.02
     remat: str = "none"
     heads_out: tuple[str, ...] = ()
+    attention: str = "auto"
 
     def __post_init__(self):
         if self.heads % self.kv_heads:
@@ -57,6 +59,9 @@ class ModelConfig:
         unknown = set(self.heads_out) - {"value", "reward"}
         if unknown:
             raise ConfigError(f"model.heads_out has unknown heads {sorted(unknown)}; known: 'value', 'reward'.")
+        if self.attention not in ("auto", "plain", "blocked", "cudnn", "splash"):
+            raise ConfigError(f"model.attention={self.attention!r} is unknown; use 'auto', 'plain', 'blocked', 'cudnn' "
+                              "or 'splash'.")
 
 
 def tiny(vocab: int = 512, **changes) -> ModelConfig:
