@@ -18,7 +18,7 @@ from r1jax.core.errors import DataError
 from r1jax.core.records import Completion, Problem
 from r1jax.core.types import Batch
 from r1jax.losses.policy import grpo
-from r1jax.models import spec
+from r1jax.models import incremental, spec
 from r1jax.rewards import combine
 from r1jax.sampler import decode
 from r1jax.sampler.sampling import Sampling
@@ -163,14 +163,18 @@ def test_shapes_of_parameters_update_and_decode(scale):
     integers, floats = (jax.ShapeDtypeStruct(shape, kind) for kind in (jnp.int32, jnp.float32))
     batch = Batch(integers, integers, integers, integers, floats, floats, floats, floats, floats)
     step = make_step(rl.make_loss(experiment), optimizer)
-    cache = jax.eval_shape(lambda: decode.empty_state(cfg, settings.slots, settings.row_length, 64))
+    unroll = incremental.unrolls(cfg)
+    prepared = jax.eval_shape(lambda p: incremental.prepare(cfg, p, unroll), params)
+    rows = jax.eval_shape(lambda: decode.empty_state(cfg, settings.slots, settings.row_length, unroll))
+    key = jax.eval_shape(lambda: jax.random.key(0))
     with jax.sharding.use_abstract_mesh(mesh):
         after, metrics = jax.eval_shape(step, state, batch, jax.ShapeDtypeStruct((), jnp.int32))
-        decoded = jax.eval_shape(lambda p, s: decode.step(cfg, Sampling(0), p, s, 4096), params, cache)
+        decoded, _ = jax.eval_shape(functools.partial(decode.decode_round, cfg, Sampling(0)), prepared, key, rows,
+                                    jax.ShapeDtypeStruct((), jnp.int32))
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
     assert {"train/loss", "train/kl", "train/entropy", "train/clip_fraction", "mismatch/max_abs"} <= set(metrics)
     assert all(value.shape == () for value in metrics.values())
-    assert jax.tree.map(lambda x: x.shape, decoded) == jax.tree.map(lambda x: x.shape, cache)
+    assert jax.tree.map(lambda x: x.shape, decoded) == jax.tree.map(lambda x: x.shape, rows)
 
 
 def test_the_papers_state_fits_its_devices():

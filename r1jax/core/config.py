@@ -139,7 +139,7 @@ class RLConfig:
     reference_every: int = 400
     row_length: int = 256
     rows_per_micro_batch: int = 32
-    slots: int = 256
+    slots: int = 64
     old_logp: str = "trainer"
     checkpoint_every: int = 16
     keep_rollouts: int = 64

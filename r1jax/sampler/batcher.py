@@ -1,183 +1,356 @@
 """Continuous batching: a fixed number of slots, refilled from a queue as responses end.
 
-The tokens of a request depend on its key alone (up to float rounding between cache buckets), never
-on which slot it gets or when.
+The tokens of a request depend on its key alone (up to float rounding between sizes of the cache), never
+on which slot it gets or when. What is decided on the host (refill, growth, halving) is decided from arrays
+that every process holds whole, so that all of them launch the same programs in the same order.
 """
 
 from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from r1jax.core.compiles import compiled_programs
 from r1jax.core.errors import ConfigError
-from r1jax.core.mesh import sharding
-from r1jax.core.types import Rollout
+from r1jax.core.mesh import replicated, sharding
+from r1jax.models import incremental
 from r1jax.models.config import ModelConfig
 from r1jax.sampler import decode
+from r1jax.sampler.decode import ROUND
 from r1jax.sampler.sampling import Sampling
 
-ROUND = 16  # decode steps a host round trip
-SMALLEST_BUCKET = 64
-FEWEST_SLOTS = 32  # an engine with nothing queued is halved as its rows end, down to this
+SMALLEST_CACHE = 64  # slots of a row's cache at first; it doubles as rows grow
+FEWEST_ROWS = 8  # with nothing queued the rows are halved as they end, down to this
 
 
 @dataclass
 class Report:
-    """What a rollout cost: `tokens` sampled, `seconds`, and `occupancy`, the share of slot-steps that sampled."""
+    """What a rollout cost.
 
-    tokens: int
-    seconds: float
-    occupancy: float
+    Attributes:
+      tokens: sampled and kept. seconds: wall time. slot_steps: rows times steps that the device ran.
+      prefill_seconds, decode_seconds: waiting for the device. host_seconds: the device waiting for the host.
+      rounds: host round trips. compiled: programs made ready on the way. cache_bytes: most that keys and values took.
+    """
+
+    tokens: int = 0
+    seconds: float = 0.0
+    slot_steps: int = 0
+    prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    host_seconds: float = 0.0
+    rounds: int = 0
+    compiled: int = 0
+    cache_bytes: int = 0
+
+    @property
+    def occupancy(self) -> float:
+        """Share of slot-steps that sampled a token which was kept."""
+        return self.tokens / max(self.slot_steps, 1)
+
+    @property
+    def host_share(self) -> float:
+        """Share of the time in which the device waited for the host."""
+        return self.host_seconds / max(self.seconds, 1e-9)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one round sampled for one request: tokens [n], logp [n]; whether it ended, and whether the model ended it."""
+
+    request: int
+    tokens: np.ndarray
+    logp: np.ndarray
+    ended: bool
+    finished: bool
+
+
+@dataclass
+class _Prompts:
+    """Prompts that were prefilled together and are held until the last of their requests has a slot."""
+
+    first: int
+    prepared: object
+
+
+@dataclass
+class _Request:
+    prompt: int
+    budget: int
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The jitted functions of an engine; kept from one rollout to the next."""
+
+    prepare: object
+    prefill: object
+    insert: object
+    drop: object
+    run: object
+    empty: object
+    resize: object
 
 
 @functools.cache
-def _compiled(cfg: ModelConfig, sampling: Sampling, mesh):
-    """The jitted prefill, insert and steps of an engine, with their shardings."""
-    def over_slots(state):
+def programs(cfg: ModelConfig, sampling: Sampling, mesh, unroll: bool) -> Programs:
+    """The compiled prefill, insert, rounds and resizing of an engine, with their shardings."""
+    names = {"k": ("batch", "kv_heads", "head_dim", "slots"), "v": ("batch", "kv_heads", "slots", "head_dim")}
+
+    def over_rows(state):
         def place(path, x):
-            whole = ("layers", "batch", "slots", "kv_heads", "head_dim")
-            names = whole if x.ndim == 5 else ("batch",) + (None,) * (x.ndim - 1)
-            return sharding(mesh, names, x.shape)
-        return jax.tree_util.tree_map_with_path(place, state)
+            own = next((names[key.name] for key in path if getattr(key, "name", "") in names), ("batch",))
+            return sharding(mesh, ("layers",) * (x.ndim - len(own)) + own, x.shape)
 
-    def insert(state, *rest):
-        return jax.lax.with_sharding_constraint(decode.insert(state, *rest), over_slots(state))
+        return jax.lax.with_sharding_constraint(state, jax.tree_util.tree_map_with_path(place, state))
 
-    def run(params, state, count, bucket):
-        state = decode.steps(cfg, sampling, params, state, count, bucket)
-        return jax.lax.with_sharding_constraint(state, over_slots(state))
+    def run(prepared, key, state, steps):
+        state, sampled = decode.decode_round(cfg, sampling, prepared, key, state, steps)
+        return over_rows(state), jax.lax.with_sharding_constraint(sampled, replicated(mesh))
 
-    def empty(rows, slots, max_new_tokens):
-        state = decode.empty_state(cfg, rows, slots, max_new_tokens)
-        return jax.lax.with_sharding_constraint(state, over_slots(state))
-
-    def shrink(state, rows):
-        taken = jax.tree.map(lambda x: x[:, rows] if x.ndim == 5 else x[rows], state)
-        return jax.lax.with_sharding_constraint(taken, over_slots(taken))
-
-    return (jax.jit(functools.partial(decode.prefill, cfg)), jax.jit(insert, donate_argnums=0),
-            jax.jit(run, static_argnums=3, donate_argnums=1), jax.jit(empty, static_argnums=(0, 1, 2)), jax.jit(shrink))
+    return Programs(
+        prepare=jax.jit(lambda params: incremental.prepare(cfg, params, unroll)),
+        prefill=jax.jit(lambda params, tokens, lengths: decode.prefill(cfg, params, tokens, lengths, unroll)),
+        insert=jax.jit(lambda *rest: over_rows(decode.insert(*rest)), donate_argnums=0),
+        drop=jax.jit(lambda state, rows: over_rows(decode.drop(state, rows)), donate_argnums=0),
+        run=jax.jit(run, donate_argnums=2),
+        empty=jax.jit(lambda rows, slots: over_rows(decode.empty_state(cfg, rows, slots, unroll)),
+                      static_argnums=(0, 1)),
+        resize=jax.jit(lambda state, rows, slots: over_rows(decode.resize(state, rows, slots)), static_argnums=2))
 
 
-def _bucket(longest: int, slots: int) -> int:
-    """The smallest power of two that covers the longest live row, at most the cache."""
-    size = SMALLEST_BUCKET
+def cache_size(longest: int, limit: int) -> int:
+    """The smallest power of two that covers the longest row, at least SMALLEST_CACHE and at most the limit."""
+    size = SMALLEST_CACHE
     while size < longest:
         size *= 2
-    return min(size, slots)
+    return min(size, max(limit, longest))
+
+
+def cache_bytes(cfg: ModelConfig, rows: int, slots: int) -> int:
+    """Bytes of keys and values of `rows` rows with `slots` tokens each."""
+    return 2 * cfg.layers * rows * slots * cfg.kv_heads * cfg.head_dim * jnp.dtype(cfg.dtype).itemsize
 
 
 class Slots:
-    """The slots of an engine and the requests that they serve; requests come from a queue in their order."""
+    """The rows of an engine and the requests that they serve, in the order of their submission.
 
-    def __init__(self, functions, params, tokens: np.ndarray, lengths: np.ndarray, keys, samples: int, slots: int,
-                 max_new_tokens: int):
-        self._prefill, self._insert, self._run, empty, self._shrink = functions
-        self._params, self._tokens, self._lengths, self._keys, self._samples = params, tokens, lengths, keys, samples
-        self._budget, self._requests = max_new_tokens, len(lengths) * samples
-        slots = min(slots, self._requests)
-        self._prompts = self._prefill(params, tokens, lengths)
-        self._state = empty(slots, tokens.shape[1] + max_new_tokens, max_new_tokens)
-        self._owner = np.full((slots,), -1)  # request of each slot, -1 where it is free
-        self._queued = 0
-        self.slot_steps = 0
+    A turn is `launch`, which fills free rows and starts a round on the device, and `collect`, which waits for it;
+    what the caller does between the two overlaps with the device's work.
+    """
+
+    def __init__(self, cfg: ModelConfig, sampling: Sampling, params, key: jax.Array, *, mesh, slots: int,
+                 max_prompt_tokens: int, max_new_tokens: int, unroll: bool | None = None):
+        if min(slots, max_prompt_tokens, max_new_tokens) < 1:
+            raise ConfigError(f"slots={slots}, max_prompt_tokens={max_prompt_tokens} and max_new_tokens="
+                              f"{max_new_tokens} must be at least 1.")
+        self._cfg, self._params, self._key = cfg, params, key
+        self._programs = programs(cfg, sampling, mesh, incremental.unrolls(cfg) if unroll is None else unroll)
+        self._width = max_prompt_tokens
+        self._limit = -(-(max_prompt_tokens + max_new_tokens + ROUND) // ROUND) * ROUND
+        self._slots, self._max_new_tokens = slots, max_new_tokens
+        self._prompts: list[Sequence[int]] = []
+        self._requests: list[_Request] = []
+        self._queued = 0  # the first request that has no row yet
+        self._held: _Prompts | None = None
+        self._prepared = self._state = self._running = None
+        self._owner = np.full((0,), -1)  # request of each row, -1 where it is free
+        self._filled = np.zeros((0,), np.int64)
+        self._cancelled: set[int] = set()
+        self._unwanted = np.zeros((0,), bool)  # rows whose requests were cancelled since the last launch
+        self._idle_since = time.perf_counter()
+        self.report = Report()
+
+    def submit(self, prompt: Sequence[int], samples: int = 1, budget: int | None = None) -> range:
+        """Queues `samples` requests for a prompt and returns their numbers; request i draws from fold_in(key, i).
+
+        Raises:
+          ConfigError: an empty prompt, one longer than max_prompt_tokens, or a budget outside 1..max_new_tokens.
+        """
+        budget = self._max_new_tokens if budget is None else budget
+        if not len(prompt):
+            raise ConfigError("Sampling needs at least one prompt, and every prompt at least one token.")
+        if len(prompt) > self._width:
+            raise ConfigError(f"A prompt has {len(prompt)} tokens but the budget for prompts is {self._width}; raise "
+                              "rl.max_prompt_tokens or leave out long questions.")
+        if samples < 1 or not 1 <= budget <= self._max_new_tokens:
+            raise ConfigError(f"samples={samples} must be at least 1, and a budget of {budget} tokens between 1 and "
+                              f"{self._max_new_tokens}.")
+        self._prompts.append(prompt)
+        first = len(self._requests)
+        self._requests += [_Request(len(self._prompts) - 1, budget)] * samples
+        return range(first, len(self._requests))
+
+    def cancel(self, requests: Iterable[int]) -> None:
+        """Gives up requests: queued ones never start, running ones free their rows, and nothing more comes of them."""
+        wanted = set(requests)
+        self._cancelled |= wanted
+        rows = np.isin(self._owner, list(wanted))
+        self._unwanted |= rows
+        self._owner[rows] = -1
 
     @property
     def busy(self) -> bool:
         """Whether anything is left to decode."""
-        return self._queued < self._requests or bool((self._owner >= 0).any())
+        self._skip_cancelled()
+        return self._queued < len(self._requests) or bool((self._owner >= 0).any())
 
-    def refill(self) -> None:
-        """Starts queued requests in the free slots."""
-        slots = len(self._owner)
-        free = np.flatnonzero(self._owner < 0)[: self._requests - self._queued]
-        if not len(free):
+    def launch(self) -> None:
+        """Fills free rows from the queue and starts a round; does nothing where nothing is left."""
+        if not self.busy:
             return
-        taken = np.arange(self._queued, self._queued + len(free))
-        self._queued += len(free)
-        self._owner[free] = taken
-        padded = np.concatenate([taken, np.zeros(slots - len(free), taken.dtype)])
-        where = np.concatenate([free, np.full(slots - len(free), slots)])
-        source = padded // self._samples
-        last = self._tokens[source, self._lengths[source] - 1]
-        self._state = self._insert(self._state, self._prompts, source, where, last, self._keys[padded],
-                                   np.full((slots,), self._budget, np.int32))
+        before = compiled_programs()
+        if self._state is None:
+            self._begin()
+        if self._unwanted.any():
+            self._state = self._programs.drop(self._state, jnp.asarray(self._unwanted))
+            self._unwanted[:] = False
+        self._fit()
+        while self._refill():
+            pass
+        self._fit()
+        self.report.cache_bytes = max(self.report.cache_bytes, cache_bytes(self._cfg, len(self._owner),
+                                                                           self._state.kv.slots))
+        self._state, sampled = self._programs.run(self._prepared, self._key, self._state,
+                                                  np.asarray(ROUND, np.int32))
+        self._running = sampled, self._owner.copy(), time.perf_counter()
+        self.report.compiled += compiled_programs() - before
+        self.report.host_seconds += self._running[2] - self._idle_since
 
-    def decode(self, out: Rollout, on_finished: Callable[[int, np.ndarray, bool], None] | None) -> None:
-        """One round of steps; what ends goes to `out`."""
-        counts, taken = np.asarray(self._state.counts), self._owner >= 0
-        longest = int((self._lengths[self._owner[taken] // self._samples] + counts[taken]).max()) + ROUND
-        bucket = _bucket(longest, self._tokens.shape[1] + self._budget)
-        self._state = self._run(self._params, self._state, jnp.asarray(ROUND, jnp.int32), bucket)
-        live, after = np.asarray(self._state.live), np.asarray(self._state.counts)
-        self.slot_steps += len(self._owner) * int((after - counts).max())
-        _harvest(self._state, self._owner, live, after, out, on_finished)
+    def collect(self) -> list[Piece]:
+        """Waits for the round that was launched and says what it sampled, request by request."""
+        if self._running is None:
+            return []
+        sampled, owner, started = self._running
+        self._running = None
+        tokens, logp, new, live, finished = (np.asarray(x) for x in (sampled.tokens, sampled.logp, sampled.new,
+                                                                     sampled.live, sampled.finished))
+        self._idle_since = time.perf_counter()
+        self.report.decode_seconds += self._idle_since - started
+        self.report.rounds += 1
+        self.report.slot_steps += len(owner) * int(new.max())
+        self._filled = self._filled + new
+        pieces = []
+        for row in np.flatnonzero((owner >= 0) & (self._owner == owner)):
+            n = new[row]
+            pieces.append(Piece(int(owner[row]), tokens[row, :n], logp[row, :n], not live[row], bool(finished[row])))
+        self.report.tokens += sum(len(piece.tokens) for piece in pieces)
+        self._owner[~live] = -1
+        return pieces
 
-    def compact(self) -> None:
-        """Halves the slots while nothing is queued and at most half of them are busy."""
-        while (self._queued == self._requests and len(self._owner) >= 2 * FEWEST_SLOTS and len(self._owner) % 2 == 0
-               and 2 * np.count_nonzero(self._owner >= 0) <= len(self._owner)):
-            rows = np.argsort(self._owner < 0, kind="stable")[: len(self._owner) // 2]  # the busy rows come first
-            self._state, self._owner = self._shrink(self._state, rows), self._owner[rows]
+    def _begin(self) -> None:
+        """Weights as decoding reads them, and empty rows."""
+        rows = min(self._slots, len(self._requests) - self._queued)
+        self._prepared = self._programs.prepare(self._params)
+        self._state = self._programs.empty(rows, cache_size(self._width + ROUND, self._limit))
+        self._owner, self._filled = np.full((rows,), -1), np.zeros((rows,), np.int64)
+        self._unwanted = np.zeros((rows,), bool)
+
+    def _skip_cancelled(self) -> None:
+        while self._queued < len(self._requests) and self._queued in self._cancelled:
+            self._queued += 1
+
+    def _refill(self) -> bool:
+        """Starts queued requests of prompts that are prefilled together; whether there may be more to start."""
+        free = np.flatnonzero(self._owner < 0)
+        self._skip_cancelled()
+        if not len(free) or self._queued == len(self._requests):
+            return False
+        first, prepared = self._prefilled(self._requests[self._queued].prompt)
+        rows = len(self._owner)
+        source, last = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
+        filled, request, budget = (np.zeros(rows, np.int32) for _ in range(3))
+        fresh = np.zeros(rows, bool)
+        for row in free:
+            self._skip_cancelled()
+            if self._queued == len(self._requests):
+                break
+            asked = self._requests[self._queued]
+            if asked.prompt - first >= self._together:
+                break
+            prompt = self._prompts[asked.prompt]
+            source[row], last[row], filled[row] = asked.prompt - first, prompt[-1], len(prompt) - 1
+            request[row], budget[row], fresh[row] = self._queued, asked.budget, True
+            self._owner[row], self._filled[row] = self._queued, len(prompt) - 1
+            self._queued += 1
+        self._state = self._programs.insert(self._state, prepared, source, fresh, filled, last, request, budget)
+        return True
+
+    @functools.cached_property
+    def _together(self) -> int:
+        """Prompts prefilled in one call: as many as it takes to fill every row once."""
+        samples = max(len(self._requests) // max(len(self._prompts), 1), 1)
+        return -(-len(self._owner) // samples)
+
+    def _prefilled(self, prompt: int):
+        """(number of its first prompt, keys and values) of the prompts that were prefilled together with this one."""
+        if self._held is None or not 0 <= prompt - self._held.first < self._together:
+            started = time.perf_counter()
+            tokens, lengths = decode.pad_prompts(self._prompts[prompt:prompt + self._together])
+            tokens = np.pad(tokens, ((0, self._together - len(tokens)), (0, self._width - tokens.shape[1])))
+            lengths = np.pad(lengths, (0, self._together - len(lengths)), constant_values=1)
+            self._held = _Prompts(prompt, jax.block_until_ready(self._programs.prefill(self._params, tokens, lengths)))
+            self.report.prefill_seconds += time.perf_counter() - started
+            self._idle_since += time.perf_counter() - started  # the device was busy
+        return self._held.first, self._held.prepared
+
+    def _fit(self) -> None:
+        """Halves the rows while nothing is queued and half of them are free; doubles or halves the cache as rows need.
+
+        One step at a time, so that few programs are compiled.
+        """
+        taken = self._owner >= 0
+        while self._queued == len(self._requests) and _halves(len(taken)) and 2 * taken.sum() <= len(taken):
+            self._resize(np.sort(np.argsort(~taken, kind="stable")[:len(taken) // 2]), self._state.kv.slots)
+            taken = self._owner >= 0
+        longest = max(int(self._filled[taken].max(initial=0)) + ROUND, self._width)
+        target, everyone = cache_size(longest, self._limit), np.arange(len(taken))
+        for size in self._sizes if target >= self._state.kv.slots else self._sizes[::-1]:
+            if min(self._state.kv.slots, target) <= size <= max(self._state.kv.slots, target):
+                self._resize(everyone, size)
+
+    def _resize(self, rows: np.ndarray, size: int) -> None:
+        if len(rows) == len(self._owner) and size == self._state.kv.slots:
+            return
+        self._state = self._programs.resize(self._state, rows, size)
+        self._owner, self._filled, self._unwanted = self._owner[rows], self._filled[rows], self._unwanted[rows]
+
+    @functools.cached_property
+    def _sizes(self) -> list[int]:
+        """Every size that the cache of a row may have."""
+        return sorted({cache_size(longest, self._limit) for longest in range(self._width + ROUND, self._limit + 1)})
+
+    def warm_up(self) -> None:
+        """Compiles every program that serving the queue may need, so that none is compiled on the way."""
+        self._begin()
+        self._prefilled(self._requests[self._queued].prompt)
+        rows = len(self._owner)
+        while rows:
+            for size in self._sizes:
+                self._warm(rows, size)
+            rows = rows // 2 if _halves(rows) else 0
+        self._state = None
+
+    def _warm(self, rows: int, size: int) -> None:
+        programs, whole, none = self._programs, np.arange(rows), np.zeros(rows, bool)
+        zeros = np.zeros(rows, np.int32)
+        state = programs.empty(rows, size)
+        at = self._sizes.index(size)
+        for other in self._sizes[max(at - 1, 0):at] + self._sizes[at + 1:at + 2]:
+            programs.resize(state, whole, other)
+        if _halves(rows):
+            programs.resize(state, whole[:rows // 2], size)
+        state = programs.insert(state, self._held.prepared, zeros, none, zeros, zeros, zeros, zeros)
+        state = programs.drop(state, jnp.asarray(none))
+        jax.block_until_ready(programs.run(self._prepared, self._key, state, np.asarray(ROUND, np.int32)))
 
 
-def rollout(cfg: ModelConfig, sampling: Sampling, params, prompts: Sequence[Sequence[int]], key: jax.Array, *,
-            samples: int, max_new_tokens: int, mesh, slots: int = 256, max_prompt_tokens: int | None = None,
-            on_finished: Callable[[int, np.ndarray, bool], None] | None = None) -> tuple[Rollout, Report]:
-    """Samples `samples` responses to each prompt.
-
-    Args:
-      prompts: Q token-id sequences. key: request i (prompt i // samples) draws from ``fold_in(key, i)``.
-      max_new_tokens: T. slots: rows decoded together (B), cut to the number of requests.
-      max_prompt_tokens: prompts are padded to this, so that calls share one compiled program.
-      on_finished: called with (request, its tokens, finished) as each response ends, so that
-        scoring overlaps with decoding.
-
-    Returns:
-      (Rollout of Q * samples rows as numpy arrays, the samples of a prompt adjacent, Report).
-
-    Raises:
-      ConfigError: a prompt longer than max_prompt_tokens, or nothing to sample.
-    """
-    started = time.perf_counter()
-    tokens, lengths = decode.pad_prompts(prompts)
-    if max_new_tokens < 1 or samples < 1 or slots < 1:
-        raise ConfigError(f"max_new_tokens={max_new_tokens}, samples={samples} and slots={slots} must be at least 1.")
-    width = int(lengths.max()) if max_prompt_tokens is None else max_prompt_tokens
-    if lengths.max() > width:
-        raise ConfigError(f"A prompt has {lengths.max()} tokens but the budget for prompts is {width}; raise "
-                          "rl.max_prompt_tokens or leave out long questions.")
-    tokens = np.pad(tokens, ((0, 0), (0, width - tokens.shape[1])))
-    requests = len(prompts) * samples
-    out = Rollout(np.zeros((requests, max_new_tokens), np.int32), np.zeros((requests, max_new_tokens), np.float32),
-                  np.zeros((requests,), np.int32), np.zeros((requests,), bool))
-    engine = Slots(_compiled(cfg, sampling, mesh), params, tokens, lengths, decode.request_keys(key, requests), samples,
-                   slots, max_new_tokens)
-    while engine.busy:
-        engine.refill()
-        engine.decode(out, on_finished)
-        engine.compact()
-    total = int(out.lengths.sum())
-    return out, Report(total, time.perf_counter() - started, total / max(engine.slot_steps, 1))
-
-
-def _harvest(state, owner, live, counts, out, on_finished) -> None:
-    """Moves ended rows to the rollout and frees their slots."""
-    ended = np.flatnonzero((owner >= 0) & ~live)
-    if not len(ended):
-        return
-    tokens, logp, finished = np.asarray(state.tokens), np.asarray(state.logp), np.asarray(state.finished)
-    for slot in ended:
-        request, count = owner[slot], counts[slot]
-        out.tokens[request, :count] = tokens[slot, :count]
-        out.sampler_logp[request, :count] = logp[slot, :count]
-        out.lengths[request], out.finished[request] = count, finished[slot]
-        if on_finished is not None:
-            on_finished(int(request), out.tokens[request, :count], bool(finished[slot]))
-    owner[ended] = -1
+def _halves(rows: int) -> bool:
+    """Whether an engine of that many rows is halved when half of them are free."""
+    return rows >= 2 * FEWEST_ROWS and rows % 2 == 0

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from r1jax.core.errors import ConfigError
 from r1jax.core.records import Completion, Problem
 from r1jax.core.types import Rollout
 from r1jax.models.config import ModelConfig
-from r1jax.sampler import batcher
+from r1jax.sampler.batcher import Report
+from r1jax.sampler.rollout import rollout as sample
 from r1jax.sampler.sampling import Sampling
 from r1jax.text import prompts as templates
 from r1jax.text.tokenizer import Tokenizer
@@ -22,14 +24,14 @@ class Responses:
 
     Attributes:
       problems: Q questions. prompts: Q token-id lists. rollout: Q * G rows. completions: Q * G.
-      report: tokens, seconds and occupancy of the sampler.
+      report: what the sampler did and what it cost.
     """
 
     problems: Sequence[Problem]
     prompts: Sequence[list[int]]
     rollout: Rollout
     completions: Sequence[Completion]
-    report: batcher.Report
+    report: Report
 
     @property
     def samples(self) -> int:
@@ -43,27 +45,56 @@ class Responses:
 
 def respond(cfg: ModelConfig, params, tokenizer: Tokenizer, template: str, problems: Sequence[Problem], key, *,
             sampling: Sampling, samples: int, max_new_tokens: int, mesh, slots: int,
-            max_prompt_tokens: int | None = None,
-            on_group: Callable[[int, list[Completion]], None] | None = None) -> Responses:
+            max_prompt_tokens: int | None = None, stop: Sequence[str] = (),
+            on_group: Callable[[int, list[Completion]], None] | None = None,
+            on_text: Callable[[int, str], None] | None = None) -> Responses:
     """Samples G responses to each question.
 
     Args:
-      template: name of a template in text/prompts.py. key: see sampler.batcher.rollout.
+      template: name of a template in text/prompts.py. key: see sampler.rollout.rollout.
+      stop: a response ends with the token that completes one of these texts, however they are cut into tokens;
+        the text stays part of the response, since what was sampled is what is trained on.
       on_group: called with (question, its G completions) as soon as the last of them has ended.
+      on_text: called with (row, text so far) after each round of steps, for streaming.
+
+    Raises:
+      ConfigError: an empty stop text, and what sampler.rollout.rollout raises.
     """
+    if not all(stop):
+        raise ConfigError("An empty stop text would end every response at once; leave it out.")
     prompts = [templates.prompt_ids(tokenizer, template, problem.question) for problem in problems]
     suffix = templates.template(template).suffix
     completions: list[Completion | None] = [None] * (len(problems) * samples)
     missing = [samples] * len(problems)
+    spoken: dict[int, list[int]] = {}
 
     def finished(row: int, ids: np.ndarray, ended: bool) -> None:
         completions[row] = Completion(tokenizer.decode(ids), suffix, ids.tolist(), len(ids), not ended)
+        spoken.pop(row, None)
         group = row // samples
         missing[group] -= 1
         if on_group is not None and not missing[group]:
             on_group(group, completions[group * samples:(group + 1) * samples])
 
-    rollout, report = batcher.rollout(
+    def stream(row: int, ids: np.ndarray) -> None:
+        spoken.setdefault(row, []).extend(ids.tolist())
+        on_text(row, tokenizer.decode(np.asarray(spoken[row])))
+
+    rollout, report = sample(
         cfg, sampling, params, prompts, key, samples=samples, max_new_tokens=max_new_tokens, mesh=mesh, slots=slots,
-        max_prompt_tokens=max_prompt_tokens, on_finished=finished)
+        max_prompt_tokens=max_prompt_tokens, on_finished=finished, on_tokens=stream if on_text else None,
+        stop=(lambda ids, new: stop_at(tokenizer, stop, ids, new)) if stop else None)
     return Responses(problems, prompts, rollout, completions, report)
+
+
+def stop_at(tokenizer: Tokenizer, stop: Sequence[str], ids: np.ndarray, new: int) -> int | None:
+    """How many tokens a response keeps: up to the one that completes a stop text; None where there is none yet.
+
+    ids: a response's tokens so far, of which the last `new` have not been looked at.
+    """
+    if not any(text in tokenizer.decode(ids) for text in stop):
+        return None
+    for count in range(len(ids) - new, len(ids) + 1):
+        if any(text in tokenizer.decode(ids[:count]) for text in stop):
+            return count
+    return None

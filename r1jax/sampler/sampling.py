@@ -10,18 +10,20 @@ import jax.numpy as jnp
 from r1jax.core.errors import ConfigError
 from r1jax.ops.logprobs import logprobs_of_logits
 
+STRETCH = 64  # words of the vocabulary that are weighed together before one of them is drawn
+
 
 @dataclass(frozen=True)
 class Sampling:
     """A sampler's settings.
 
     Attributes:
-      eos: the id that ends a response. temperature: divides the logits; 0 is greedy.
+      eos: the id that ends a response, or several. temperature: divides the logits; 0 is greedy.
       top_p: nucleus; 1 keeps all. top_k: 0 keeps all. Both are for evaluation: in training the
         recorded log-probabilities would not be the policy's, and `check_training` refuses them.
     """
 
-    eos: int
+    eos: int | tuple[int, ...]
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
@@ -30,6 +32,11 @@ class Sampling:
         if self.temperature < 0 or not 0 < self.top_p <= 1 or self.top_k < 0:
             raise ConfigError(f"temperature={self.temperature}, top_p={self.top_p}, top_k={self.top_k} cannot be "
                               "sampled with: temperature is 0 (greedy) or more, top_p in (0, 1], top_k 0 or more.")
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The ids that end a response."""
+        return self.eos if isinstance(self.eos, tuple) else (self.eos,)
 
 
 def check_training(sampling: Sampling) -> None:
@@ -69,6 +76,26 @@ def draw(sampling: Sampling, logits: jax.Array, keys: jax.Array) -> tuple[jax.Ar
         return tokens, logprobs_of_logits(logits, tokens)
     scaled = logits.astype(jnp.float32) / sampling.temperature
     kept = _keep(sampling, scaled) if sampling.top_k or sampling.top_p < 1 else scaled
-    noise = jax.vmap(lambda key: jax.random.gumbel(key, (logits.shape[-1],)))(keys)
-    tokens = jnp.argmax(kept + noise, axis=-1).astype(jnp.int32)
+    tokens = _invert(kept, jax.vmap(lambda key: jax.random.uniform(key, (2,)))(keys))
     return tokens, logprobs_of_logits(logits, tokens, sampling.temperature)
+
+
+def _invert(scaled: jax.Array, uniform: jax.Array) -> jax.Array:
+    """[B] tokens from two uniform numbers a row: the first picks a stretch of the vocabulary, the second a word of it.
+
+    Inversion of the distribution function: two random numbers a token and not V of them, as adding Gumbel noise
+    takes. In two levels, because a float32 sum over a large vocabulary cannot tell its rarest words apart.
+    """
+    B, V = scaled.shape
+    padded = jnp.pad(scaled, ((0, 0), (0, -V % STRETCH)), constant_values=-jnp.inf)
+    masses = jnp.exp(padded - jnp.max(scaled, axis=-1, keepdims=True)).reshape(B, -1, STRETCH)
+    stretch = _pick(jnp.sum(masses, axis=-1), uniform[:, 0])
+    word = _pick(jnp.take_along_axis(masses, stretch[:, None, None], axis=1)[:, 0], uniform[:, 1])
+    return (stretch * STRETCH + word).astype(jnp.int32)
+
+
+def _pick(masses: jax.Array, uniform: jax.Array) -> jax.Array:
+    """[B] indices into masses [B, M], each with the chance of its share; one without mass is never picked."""
+    below = jnp.cumsum(masses, axis=-1)
+    reached = (below > uniform[:, None] * below[:, -1:]) & (masses > 0)
+    return jnp.where(jnp.any(reached, axis=-1), jnp.argmax(reached, axis=-1), jnp.argmax(masses, axis=-1))

@@ -25,7 +25,7 @@ from r1jax.text import tokenizer as tokenizers
 
 EMBEDDED = "embedded:base"
 SUITES = ("countdown", "arithmetic", "logic", "stem")  # programs and general requests have no grader yet
-SLOTS = 256
+SLOTS = 64
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def gate(experiment: Experiment, context: Context, params, step: int) -> tuple[d
     config = experiment.evaluation
     return suite.evaluate(
         experiment.model, params, context.tokenizer, experiment.data.prompt, held_out(experiment, context), config,
-        keys.key_for(experiment.seed, 0, "evaluation"), mesh=context.mesh, slots=256,
+        keys.key_for(experiment.seed, 0, "evaluation"), mesh=context.mesh, slots=64,
         max_new_tokens=experiment.pretrain.row_length - PROMPT_ROOM, suite="gate", step=step)
 
 

@@ -14,7 +14,7 @@ from r1jax.losses.policy import grpo, policy_loss
 from r1jax.models import spec, transformer
 from r1jax.models.config import ModelConfig
 from r1jax.ops.logprobs import token_logprobs
-from r1jax.sampler import batcher
+from r1jax.sampler import rollout
 from r1jax.sampler.sampling import Sampling
 
 SHAPES = [(8, 1, 1, 1), (2, 4, 1, 1), (2, 2, 2, 1), (1, 2, 4, 1), (1, 2, 2, 2)]
@@ -113,9 +113,9 @@ def measure(mesh):
         rows = jax.device_put(batch(), jax.tree.map(lambda x: meshes.sharding(mesh, ("batch", None), x.shape), batch()))
         run = jax.jit(jax.value_and_grad(loss), compiler_options={"xla_backend_optimization_level": 0})
         value, grads = run(placed, rows)
-        rollout, _ = batcher.rollout(CFG, Sampling(eos=1), placed, PROMPTS, jax.random.key(2), samples=4,
+        sampled, _ = rollout.rollout(CFG, Sampling(eos=1), placed, PROMPTS, jax.random.key(2), samples=4,
                                      max_new_tokens=10, mesh=mesh, slots=8)
-    return float(value), grads, rollout
+    return float(value), grads, sampled
 
 
 @pytest.fixture(scope="module")
@@ -125,16 +125,16 @@ def one_device():
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_eight_devices_compute_what_one_does(one_device, shape):
-    value, grads, rollout = measure(build(shape))
+    value, grads, found = measure(build(shape))
     expected_value, expected_grads, expected = one_device
     assert value == pytest.approx(expected_value, rel=1e-5) and abs(value) > 0.01
     for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(expected_grads), jax.tree.leaves(grads), strict=True):
         scale = float(np.abs(a).max())
         assert scale > 0
         np.testing.assert_allclose(b, a, atol=1e-5 * scale, rtol=1e-5, err_msg=jax.tree_util.keystr(path))
-    np.testing.assert_array_equal(rollout.tokens, expected.tokens)
-    np.testing.assert_array_equal(rollout.lengths, expected.lengths)
-    np.testing.assert_allclose(rollout.sampler_logp, expected.sampler_logp, atol=1e-5)
+    np.testing.assert_array_equal(found.tokens, expected.tokens)
+    np.testing.assert_array_equal(found.lengths, expected.lengths)
+    np.testing.assert_allclose(found.sampler_logp, expected.sampler_logp, atol=1e-5)
     assert len({tuple(row) for row in expected.tokens}) > 12  # of 16
 
 

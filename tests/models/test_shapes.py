@@ -11,7 +11,7 @@ from jax.sharding import AbstractMesh, AxisType
 from r1jax.core.config import Experiment, OptimConfig, RLConfig
 from r1jax.core.types import Batch
 from r1jax.losses.policy import r1
-from r1jax.models import spec, transformer
+from r1jax.models import incremental, spec, transformer
 from r1jax.models.config import qwen2_5_32b
 from r1jax.sampler import decode
 from r1jax.sampler.sampling import Sampling
@@ -78,10 +78,17 @@ def test_policy_update():
 
 
 def test_prefill_and_decode():
+    """64 layers are scanned by default, and may be unrolled; either way a round keeps every shape."""
     params = spec.abstract(CFG, MESH)
-    cache = jax.eval_shape(functools.partial(decode.prefill, CFG), params, ints(32, 1024), ints(32))
-    assert (cache.k.shape, cache.v.dtype) == ((64, 32, 1024, 8, 128), jnp.bfloat16)
-    state = jax.eval_shape(lambda: decode.empty_state(CFG, 512, 1024 + 32768, 32768))
-    after = jax.eval_shape(lambda p, s, n: decode.steps(CFG, Sampling(eos=0), p, s, n, 4096), params, state, ints())
-    assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
-    assert after.tokens.shape == (512, 32768) and after.cache.k.shape == (64, 512, 33792, 8, 128)
+    prompts = jax.eval_shape(functools.partial(decode.prefill, CFG, unroll=False), params, ints(32, 1024), ints(32))
+    assert (prompts.k.shape, prompts.v.dtype) == ((64, 32, 8, 128, 1024), jnp.bfloat16)
+    assert not incremental.unrolls(CFG)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    for unroll in (False, True):
+        prepared = jax.eval_shape(lambda p, u=unroll: incremental.prepare(CFG, p, u), params)
+        state = jax.eval_shape(lambda u=unroll: decode.empty_state(CFG, 512, 4096, u))
+        after, sampled = jax.eval_shape(functools.partial(decode.decode_round, CFG, Sampling(eos=0)), prepared, key, state,
+                                        ints())
+        assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
+        assert sampled.tokens.shape == sampled.logp.shape == (512, decode.ROUND)
+    assert len(after.kv.k) == 64 and after.kv.k[0].shape == (512, 8, 128, 4096)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from r1jax.core.errors import ConfigError
-from r1jax.sampler import batcher, decode
+from r1jax.sampler import batcher, decode, rollout
 from r1jax.sampler.sampling import Sampling
 
 KEY = 5
@@ -19,7 +19,7 @@ def roll(world):
         settings = {"samples": world.samples, "max_new_tokens": world.budget, "mesh": world.mesh,
                     "max_prompt_tokens": 8} | changes
         key = settings.pop("key", jax.random.key(KEY))
-        return batcher.rollout(world.cfg, settings.pop("sampling", Sampling(world.eos)), world.params,
+        return rollout.rollout(world.cfg, settings.pop("sampling", Sampling(world.eos)), world.params,
                                world.prompts if prompts is None else prompts, key, **settings)
 
     return run
@@ -80,8 +80,8 @@ def test_a_larger_budget_only_continues(roll, all_at_once, world):
 
 
 def test_buckets_are_powers_of_two_within_the_cache():
-    assert [batcher._bucket(n, 400) for n in (1, 64, 65, 200, 256, 257, 400)] == [64, 64, 128, 256, 256, 400, 400]
-    assert batcher._bucket(10, 40) == 40
+    assert [batcher.cache_size(n, 400) for n in (1, 64, 65, 200, 256, 257, 400)] == [64, 64, 128, 256, 256, 400, 400]
+    assert batcher.cache_size(10, 40) == 40
 
 
 def test_what_cannot_be_sampled(roll):

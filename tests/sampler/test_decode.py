@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from r1jax.core.errors import ConfigError
-from r1jax.models import transformer
+from r1jax.models import incremental, transformer
 from r1jax.models.config import ModelConfig
 from r1jax.models.spec import abstract
 from r1jax.ops.logprobs import token_logprobs
@@ -106,26 +106,29 @@ def test_another_key_gives_other_tokens(world, generated):
 
 
 def test_early_exit(world):
-    """Slot 1 of two is live, with a budget of 4; all logits are equal, so that greedy takes token 0."""
+    """Row 1 of two is live, with a budget of 4; all logits are equal, so that greedy takes token 0."""
     params = jax.tree.map(jnp.zeros_like, world.params)
 
     @functools.partial(jax.jit, static_argnums=0)
     def run(eos, count):
-        state = decode.empty_state(world.cfg, 2, 8, 4)
-        cache = decode.prefill(world.cfg, params, jnp.asarray([[3, 4]]), jnp.asarray([2]))
-        state = decode.insert(state, cache, jnp.asarray([0]), jnp.asarray([1]), jnp.asarray([4]),
-                              decode.request_keys(jax.random.key(0), 1), jnp.asarray([4]))
-        return decode.steps(world.cfg, Sampling(eos, temperature=0.0), params, state, count)
+        two = functools.partial(jnp.full, (2,))
+        state = decode.insert(decode.empty_state(world.cfg, 2, 32), decode.prefill(
+            world.cfg, params, jnp.asarray([[3, 4]]), jnp.asarray([2])), source=two(0), fresh=jnp.asarray([False, True]),
+            filled=two(1), last=two(4), request=two(0), budgets=two(4))
+        prepared = incremental.prepare(world.cfg, params, unroll=True)
+        return decode.decode_round(world.cfg, Sampling(eos, temperature=0.0), prepared, jax.random.key(0), state, count)
 
-    ended = run(0, jnp.asarray(10**9))  # one step ends it, and the loop
-    assert ended.counts.tolist() == [0, 1] and ended.finished.tolist() == [False, True]
-    assert ended.cache.lengths.tolist() == [0, 2] and ended.live.tolist() == [False, False]
+    ended, sampled = run(0, jnp.asarray(16))  # one step ends it, and the loop
+    assert ended.counts.tolist() == sampled.new.tolist() == [0, 1] and ended.finished.tolist() == [False, True]
+    assert ended.filled.tolist() == [0, 2] and ended.live.tolist() == [False, False]
     # without an end, the budget of 4 ends the row; 3 steps leave it live; the idle row never moves
-    part, whole = run(9, jnp.asarray(3)), run(9, jnp.asarray(10**9))
+    (part, _), (whole, sampled) = run(9, jnp.asarray(3)), run(9, jnp.asarray(16))
     assert part.counts.tolist() == [0, 3] and part.live.tolist() == [False, True]
-    assert whole.counts.tolist() == [0, 4] and whole.finished.tolist() == whole.live.tolist() == [False, False]
-    assert whole.cache.lengths.tolist() == [0, 5]
-    assert (np.asarray(whole.tokens)[0] == 0).all() and (np.asarray(whole.cache.k)[:, 0] == 0).all()
+    assert whole.counts.tolist() == sampled.new.tolist() == [0, 4]
+    assert whole.finished.tolist() == whole.live.tolist() == [False, False]
+    assert whole.filled.tolist() == [0, 5]
+    assert (np.asarray(sampled.tokens)[0] == 0).all() and (np.asarray(sampled.logp)[:, 4:] == 0).all()
+    np.testing.assert_allclose(sampled.logp[1, :4], -np.log(13), rtol=1e-6)  # of 13 equal words
 
 
 def test_what_cannot_be_sampled(world):
@@ -142,19 +145,19 @@ def test_what_cannot_be_sampled(world):
 
 
 def test_the_cache_is_written_in_place():
-    """Twelve layers: the donated cache is the output, and the steps hold no second one.
+    """Twelve layers: the donated cache is the output, and a round holds no second one.
 
-    Attention reads one layer's keys and values at a time, 1/12 of the cache, whole or by bucket.
+    Scanned, attention copies one layer's keys and values at a time, 1/12 of the cache; unrolled, none.
     """
     cfg = ModelConfig(vocab=16, layers=12, width=16, heads=2, kv_heads=2, head_dim=16, ffn=16)
-    state = jax.eval_shape(lambda: decode.empty_state(cfg, 16, 256, 32))
     cache = 2 * 12 * 16 * 256 * 2 * 16 * 4  # bytes of keys and values
-
-    def compile(bucket):
-        run = jax.jit(lambda p, s, n: decode.steps(cfg, Sampling(0), p, s, n, bucket), donate_argnums=1)
-        return run.lower(abstract(cfg), state, jax.ShapeDtypeStruct((), jnp.int32)).compile().memory_analysis()
-
-    whole, bucket = compile(256), compile(64)
-    assert whole.alias_size_in_bytes >= cache
-    assert whole.temp_size_in_bytes < 0.25 * cache
-    assert bucket.temp_size_in_bytes < 0.08 * cache
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    held = {}
+    for unroll in (True, False):
+        state = jax.eval_shape(lambda u=unroll: decode.empty_state(cfg, 16, 256, u))
+        prepared = jax.eval_shape(lambda p, u=unroll: incremental.prepare(cfg, p, u), abstract(cfg))
+        run = jax.jit(functools.partial(decode.decode_round, cfg, Sampling(0)), donate_argnums=2)
+        held[unroll] = run.lower(prepared, key, state, jax.ShapeDtypeStruct((), jnp.int32)).compile().memory_analysis()
+        assert held[unroll].alias_size_in_bytes >= cache
+    assert held[True].temp_size_in_bytes < 0.2 * cache  # blocks of 16 slots (1/16), scores and scratch
+    assert held[False].temp_size_in_bytes < 0.4 * cache
