@@ -44,11 +44,10 @@ def forward(cfg: ModelConfig, params: dict, tokens: jax.Array, *, positions: jax
       (hidden [B, T, D] in the compute type after the final norm, aux: what routers report, here empty).
     """
     tables = nn.rope_tables(cfg, positions)
-    mask = attention.packed_mask(segments)
 
     def layer_fn(x, layer):
         q, k, v = nn.project_qkv(cfg, layer, nn.rms_norm(x, layer["attn_norm"], cfg.norm_eps), tables)
-        mixed = attention.attend(q, k, v, mask)
+        mixed = attention.packed_attention(q, k, v, segments, kernel=cfg.attention)
         x = x + jnp.einsum("BTNH,NHD->BTD", mixed, layer["o"].astype(x.dtype))
         x = x + nn.swiglu(layer, nn.rms_norm(x, layer["mlp_norm"], cfg.norm_eps))
         return constrain(x, "batch", "time", None), None
