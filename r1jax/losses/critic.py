@@ -71,7 +71,7 @@ def value_loss(
     old_values, returns = jax.lax.stop_gradient((old_values, returns))
     acts, used = jnp.zeros(live.shape, bool), values
     if clip is not None:
-        bounded = jax.lax.stop_gradient(jnp.clip(values, old_values - clip, old_values + clip))
+        bounded = jnp.clip(values, old_values - clip, old_values + clip)
         acts = (bounded - returns) ** 2 > (values - returns) ** 2
         used = jnp.where(acts, bounded, values)
     loss = jnp.sum(weights * 0.5 * (used - returns) ** 2)

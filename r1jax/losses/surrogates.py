@@ -137,14 +137,13 @@ def reinforce(
 
 
 def _sample_mean(x: jax.Array, segments: jax.Array) -> jax.Array:
-    """[B, T]: at each token the mean of ``x`` over its segment of the row; 0 in segment 0."""
+    """[B, T]: at each token the mean of ``x`` over its segment of the row, segment 0 being one like the others."""
 
     def sums(row, ids):
         return jax.ops.segment_sum(row, ids, num_segments=x.shape[1] + 1)
 
-    counted = segments > 0
-    total = jax.vmap(sums)(jnp.where(counted, x, jnp.zeros_like(x)), segments)
-    count = jax.vmap(sums)(counted.astype(x.dtype), segments)
+    total = jax.vmap(sums)(x, segments)
+    count = jax.vmap(sums)(jnp.ones_like(x), segments)
     mean = total / jnp.maximum(count, jnp.ones_like(count))
     return jnp.take_along_axis(mean, segments, axis=1, mode="fill", fill_value=jnp.nan)
 

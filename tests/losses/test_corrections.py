@@ -99,11 +99,14 @@ def test_the_objective_is_weighed_and_the_kl_term_is_not(correction, weight):
 
 
 def test_nothing_flows_through_the_old_policy_or_the_weight():
-    # Called with one array as both logp and old_logp, the gradient is still that of the first.
+    # Called with one array as logp and in all that is fixed, the gradient is still that of the first.
     spec = replace(grpo, beta=0.0, correction=truncate(8.0))
     rest = arguments()
-    old_logp = rest.pop("old_logp")
-    slope = jax.grad(lambda x: policy_loss(spec, x, old_logp=x, **rest)[0])(old_logp)
+    old_logp, sampler_logp = rest.pop("old_logp"), rest.pop("sampler_logp")
+    gap = old_logp - sampler_logp
+    slope = jax.grad(lambda x: policy_loss(spec, x, old_logp=x, sampler_logp=x - gap, **rest)[0])(old_logp)
+    by_sampler = jax.grad(lambda x: policy_loss(spec, old_logp, old_logp, sampler_logp=x, **rest)[0])(sampler_logp)
+    np.testing.assert_array_equal(by_sampler, np.zeros((1, 4)))
     np.testing.assert_allclose(slope, [[-0.25 * 4, 0.25 * 0.5, -0.5 * 2, 0]], atol=1e-6)
 
 
