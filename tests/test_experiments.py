@@ -22,7 +22,7 @@ from r1jax.models import incremental, spec
 from r1jax.rewards import combine
 from r1jax.sampler import decode
 from r1jax.sampler.sampling import Sampling
-from r1jax.stages import problems, rl
+from r1jax.stages import objective, problems, rl
 from r1jax.stages.context import Context
 from r1jax.stages.run import run_experiment
 from r1jax.store import Store
@@ -162,7 +162,7 @@ def test_shapes_of_parameters_update_and_decode(scale):
     shape = (4, settings.rows_per_micro_batch, settings.row_length)
     integers, floats = (jax.ShapeDtypeStruct(shape, kind) for kind in (jnp.int32, jnp.float32))
     batch = Batch(integers, integers, integers, integers, floats, floats, floats, floats, floats)
-    step = make_step(rl.make_loss(experiment), optimizer)
+    step = make_step(objective.make_loss(experiment), optimizer)
     unroll = incremental.unrolls(cfg)
     prepared = jax.eval_shape(lambda p: incremental.prepare(cfg, p, unroll), params)
     rows = jax.eval_shape(lambda: decode.empty_state(cfg, settings.slots, settings.row_length, unroll))

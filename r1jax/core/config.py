@@ -123,6 +123,9 @@ class RLConfig:
       slots: sampler rows decoded together.
       old_logp: "trainer" recomputes log-probabilities before the first update on a rollout; "sampler"
         takes the recorded ones, which is exact where the two agree (the mismatch metrics say so).
+      rollout_dtype: compute type of the sampler, "float32" or "bfloat16"; "": the model's.
+      dynamic_sampling: most rollouts of new questions that are drawn until `questions` groups carry a signal
+        (DAPO, section 3.2); 1 takes the first as it is.
       checkpoint_every: steps, rounded up to the end of a rollout. keep_rollouts: rollout records
         written a rollout (0: none). max_skipped: updates in a row that may be skipped as not finite.
     """
@@ -141,6 +144,8 @@ class RLConfig:
     rows_per_micro_batch: int = 32
     slots: int = 64
     old_logp: str = "trainer"
+    rollout_dtype: str = ""
+    dynamic_sampling: int = 1
     checkpoint_every: int = 16
     keep_rollouts: int = 64
     max_skipped: int = 5

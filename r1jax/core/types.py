@@ -33,7 +33,8 @@ class Batch:
       ref_logp: [B, T] float32, the reference model's.
       sampler_logp: [B, T] float32, recorded while sampling.
       advantage: [B, T] float32.
-    The last four are None in supervised training.
+      old_values, returns: [B, T] float32, what the critic expected and what came (PPO).
+    The last two are None without a critic, the four before them too in supervised training.
     """
 
     tokens: jax.Array
@@ -45,6 +46,8 @@ class Batch:
     ref_logp: jax.Array | None = None
     sampler_logp: jax.Array | None = None
     advantage: jax.Array | None = None
+    old_values: jax.Array | None = None
+    returns: jax.Array | None = None
 
 
 @struct.dataclass

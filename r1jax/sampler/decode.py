@@ -185,9 +185,9 @@ def _generate(cfg, sampling, params, prompts, lengths, key, *, max_new_tokens, s
     rounds = -(-max_new_tokens // ROUND)
     source = jnp.repeat(jnp.arange(Q), samples)
     last = jnp.take_along_axis(prompts, lengths[:, None] - 1, axis=1)[:, 0]
-    state = insert(empty_state(cfg, B, P + rounds * ROUND, unroll), prefill(cfg, params, prompts, lengths, unroll), source,
-                   jnp.ones((B,), bool), (lengths - 1)[source], last[source], jnp.arange(B),
-                   jnp.full((B,), max_new_tokens, jnp.int32))
+    prefilled = prefill(cfg, params, prompts, lengths, unroll)
+    state = insert(empty_state(cfg, B, P + rounds * ROUND, unroll), prefilled, source, jnp.ones((B,), bool),
+                   (lengths - 1)[source], last[source], jnp.arange(B), jnp.full((B,), max_new_tokens, jnp.int32))
     prepared = incremental.prepare(cfg, params, unroll)
 
     def body(carry):

@@ -43,6 +43,29 @@ class Responses:
         return self.problems[row // self.samples]
 
 
+def join(parts: Sequence[Responses], groups: Sequence[int] | None = None) -> Responses:
+    """Several rollouts with the same G as one, or the groups of it with these numbers; the report is the first's."""
+    G = parts[0].samples
+    groups = range(sum(len(part.problems) for part in parts)) if groups is None else groups
+    rows = [group * G + sample for group in groups for sample in range(G)]
+
+    def take(of, which):
+        everything = [item for part in parts for item in of(part)]
+        return [everything[i] for i in which]
+
+    width = max(part.rollout.tokens.shape[1] for part in parts)
+
+    def arrays(name):
+        found = [getattr(part.rollout, name) for part in parts]
+        if found[0].ndim == 2:
+            found = [np.pad(x, ((0, 0), (0, width - x.shape[1]))) for x in found]
+        return np.concatenate(found)[rows]
+
+    return Responses(take(lambda p: p.problems, groups), take(lambda p: p.prompts, groups),
+                     Rollout(*(arrays(name) for name in ("tokens", "sampler_logp", "lengths", "finished"))),
+                     take(lambda p: p.completions, rows), parts[0].report)
+
+
 def respond(cfg: ModelConfig, params, tokenizer: Tokenizer, template: str, problems: Sequence[Problem], key, *,
             sampling: Sampling, samples: int, max_new_tokens: int, mesh, slots: int,
             max_prompt_tokens: int | None = None, stop: Sequence[str] = (),

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -20,12 +22,9 @@ from r1jax.core.config import Experiment
 from r1jax.core.errors import ConfigError
 from r1jax.core.mesh import check_batch
 from r1jax.core.types import Batch
-from r1jax.losses.policy import policy_loss
-from r1jax.models import spec
-from r1jax.ops.masked import masked_max, masked_sum
 from r1jax.rewards import combine
 from r1jax.sampler.sampling import Sampling, check_training
-from r1jax.stages import problems
+from r1jax.stages import objective, problems
 from r1jax.stages.budget import at_least_one, budget_at
 from r1jax.stages.context import Context, clock, join_state, logp_fn, put_batch, put_whole, split_state, start_state
 from r1jax.stages.evaluation import Evaluator
@@ -36,25 +35,7 @@ from r1jax.text.prompts import template
 from r1jax.train import batches, optim
 from r1jax.train.step import make_score, make_step
 
-
-def make_loss(experiment: Experiment):
-    """(params, Batch of [B, T]) -> (loss, metrics) of a policy update."""
-    rl = experiment.rl
-    logp_of = logp_fn(experiment.model, rl.temperature, entropy=True)
-
-    def loss(params, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
-        logp, entropy = logp_of(params, batch)
-        value, metrics = policy_loss(rl.loss, logp, batch.old_logp, batch.ref_logp, batch.advantage, batch.weights,
-                                     batch.segments)
-        live = batch.weights != 0
-        gap = jax.lax.stop_gradient(jnp.where(live, logp - batch.sampler_logp, 0.0))
-        k3 = jnp.expm1(gap) - gap  # of KL(sampler || trainer), since the sampler drew the tokens
-        return value, metrics | {"train/entropy_sum": masked_sum(entropy, live),
-                                 "mismatch/mean_abs_sum": masked_sum(jnp.abs(gap), live),
-                                 "mismatch/k3_sum": masked_sum(k3, live),
-                                 "mismatch/max_abs": masked_max(jnp.abs(gap), live)}
-
-    return loss
+MOST_STACKED = 32  # micro-batches that an update's arrays hold at least, where its samples could fill them
 
 
 def minibatches(experiment: Experiment, experience: Experience, step: int) -> list[tuple[Batch, int, float]]:
@@ -63,33 +44,66 @@ def minibatches(experiment: Experiment, experience: Experience, step: int) -> li
     responses = experience.responses
     order = keys.host_rng(experiment.seed, step, "shuffle").permutation(len(responses.completions))
     budget = budget_at(rl.max_new_tokens, step)
+    everyone = rl.loss.beta or rl.loss.critic is not None
+    fewest = _smallest_stack(experiment, len(order))
     out = []
     for members in np.array_split(order, rl.minibatches):
         lengths, valid = responses.rollout.lengths[members], experience.kept[members]
         weights = np.asarray(rl.loss.aggregate(jnp.asarray(lengths), jnp.asarray(valid), max_new_tokens=budget))
-        # without a KL term a sample of advantage 0 has no gradient: it stays in the denominators, not in the rows
-        used = [i for i, m in enumerate(members) if weights[i] and (rl.loss.beta or experience.advantage[m])]
+        # a sample of advantage 0 may have no gradient: it stays in the denominators, and not in the rows
+        used = [i for i, m in enumerate(members) if weights[i] and (everyone or experience.advantage[m])]
         rows = members[used]
         packed = batches.policy(
             [responses.prompts[m // responses.samples] for m in rows], [responses.completions[m].ids for m in rows],
             advantage=experience.advantage[rows], weights=weights[used],
             sampler_logp=[responses.rollout.sampler_logp[m, : responses.rollout.lengths[m]] for m in rows],
             row_length=rl.row_length)
-        out.append(batches.stack(packed, rl.rows_per_micro_batch))
+        out.append(batches.stack(packed, rl.rows_per_micro_batch, fewest))
     return out
 
 
+def _smallest_stack(experiment: Experiment, samples: int) -> int:
+    """Micro-batches of an update's arrays: those of its longest samples, at most MOST_STACKED; one program for all."""
+    rl = experiment.rl
+    longest = rl.max_prompt_tokens + max(budget for _, budget in rl.max_new_tokens)
+    rows = -(-samples // rl.minibatches) // max(rl.row_length // longest, 1)
+    return max(min(-(-rows // rl.rows_per_micro_batch), MOST_STACKED), 1)
+
+
 def prepare(experiment: Experiment, context: Context, score, params, reference, made) -> list[tuple[Batch, Any, float]]:
-    """Minibatches on the devices, with the reference's log-probabilities and the trainer's own where configured."""
+    """Minibatches on the devices, with the reference's log-probabilities, the trainer's own and the critic's values.
+
+    score: of `scores`.
+    """
     rl, out = experiment.rl, []
     for batch, count, padding in made:
         batch, count = put_batch(context.mesh, batch), put_whole(context.mesh, np.int32(count))
         if rl.loss.beta:
-            batch = batch.replace(ref_logp=score(reference, batch, count))
+            batch = batch.replace(ref_logp=score.logp(reference, batch, count))
         if rl.old_logp == "trainer":
-            batch = batch.replace(old_logp=score(params, batch, count))
+            batch = batch.replace(old_logp=score.logp(params, batch, count))
+        if rl.loss.critic is not None:
+            batch = score.estimate(batch, score.values(params, batch, count))
         out.append((batch, count, padding))
     return out
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The jitted functions by which a batch is prepared: log-probabilities, and a critic's values and estimates."""
+
+    logp: Callable[..., jax.Array]
+    values: Callable[..., jax.Array] | None
+    estimate: Callable[..., Batch] | None
+
+
+def scoring(experiment: Experiment) -> Scoring:
+    """The functions that this experiment's loss needs."""
+    rl = experiment.rl
+    logp = make_score(lambda p, b: logp_fn(experiment.model, rl.temperature)(p, b)[0])
+    if rl.loss.critic is None:
+        return Scoring(logp, None, None)
+    return Scoring(logp, make_score(objective.make_values(experiment)), objective.make_estimate(rl.loss.critic))
 
 
 def update(step_fn, state, batch: Batch, count, padding: float) -> tuple[Any, dict[str, float]]:
@@ -107,10 +121,12 @@ def check(experiment: Experiment, context: Context) -> None:
     rl = experiment.rl
     budget_at(rl.max_new_tokens, 0)
     sizes = {f"rl.{name}": getattr(rl, name) for name in ("steps", "questions", "minibatches", "rows_per_micro_batch",
-                                                          "slots", "checkpoint_every", "max_prompt_tokens")}
+                                                          "slots", "checkpoint_every", "max_prompt_tokens",
+                                                          "dynamic_sampling")}
     at_least_one(sizes | {"evaluation.every": experiment.evaluation.every}
                  | {"every budget of rl.max_new_tokens": min(budget for _, budget in rl.max_new_tokens)})
-    combine.resolve(rl.rewards)
+    combine.resolve(rl.rewards, combine.within_budget(min(budget for _, budget in rl.max_new_tokens)))
+    objective.check(experiment)
     template(experiment.data.prompt)
     optim.make(experiment.optim, rl.steps)
     check_training(Sampling(context.tokenizer.eos, rl.temperature))
@@ -142,13 +158,13 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
 
     Resumes from the artifact's last checkpoint to the same numbers. Metrics: docs of stages/rollouts.py.
     """
-    rl, model = experiment.rl, experiment.model
+    rl = experiment.rl
     optimizer = optim.make(experiment.optim, rl.steps)
-    params = context.parents["weights"].load_params(spec.abstract(model, context.mesh))
+    params = objective.start_params(experiment, context.parents["weights"].load_params, context.mesh)
     state, abstract, where = start_state(experiment, context, optimizer, params)
     start, state, reference = resume(experiment, artifact, state, abstract)
-    step_fn = make_step(make_loss(experiment), optimizer, where)
-    score = make_score(lambda p, b: logp_fn(model, rl.temperature)(p, b)[0])
+    step_fn = make_step(objective.make_loss(experiment), optimizer, where)
+    score = scoring(experiment)
     draw = problems.training(experiment, context)
     health, began = Health(experiment, artifact), clock(artifact)
     evaluator = Evaluator(experiment, artifact, context)
@@ -163,7 +179,7 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
         if start == 0:
             record(0, evaluator(state.params, 0))
         for step in range(start, rl.steps, rl.minibatches):
-            experience = collect(experiment, context, state.params, draw(step // rl.minibatches), step,
+            experience = collect(experiment, context, state.params, draw, step,
                                  budget_at(rl.max_new_tokens, step))
             artifact.write_samples(step, "rollouts", experience.records(rl.keep_rollouts))
             made = prepare(experiment, context, score, state.params, reference,

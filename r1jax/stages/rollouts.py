@@ -3,14 +3,16 @@
 Metrics of a rollout (keys ``rollout/...``): reward and ``reward/<part>`` (means over scored samples), accuracy,
 length in tokens, truncated, reflection (words a response), language_mix (share of responses), attempts,
 retry_after_failure, zero_variance and dropped_groups (shares of groups), unscorable, tokens_per_second, occupancy,
-budget, seconds, wait (share of the time that scoring added after the last token).
+budget, seconds, tries, wait (share of the time that scoring added after the last token), and of the sampler
+prefill_share and host_share (of its time: prompts, and the device waiting for the host), compiled (programs made
+ready on the way) and cache_megabytes (most that keys and values took).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -23,7 +25,7 @@ from r1jax.core.records import Problem, Scores
 from r1jax.eval import suite
 from r1jax.losses.advantages import group_statistics, kept_samples
 from r1jax.rewards import combine
-from r1jax.sampler.responses import Responses, respond
+from r1jax.sampler.responses import Responses, join, respond
 from r1jax.sampler.sampling import Sampling
 from r1jax.stages.context import Context
 
@@ -56,50 +58,114 @@ class Experience:
                 f"{m['rollout/length']:.0f}  {m['rollout/tokens_per_second']:,.0f} tokens/s")
 
 
-def collect(experiment: Experiment, context: Context, params, questions: Sequence[Problem], step: int,
+@dataclass(frozen=True)
+class _Scored:
+    """One rollout of Q questions: responses, scores, [Q, G] advantages, which samples are kept, and its times."""
+
+    responses: Responses
+    scores: Scores
+    advantage: np.ndarray
+    kept: np.ndarray
+    statistics: dict[str, Any]
+    seconds: float
+    waited: float
+
+
+def collect(experiment: Experiment, context: Context, params, draw: Callable[[int], Sequence[Problem]], step: int,
             budget: int) -> Experience:
-    """Samples a group for each question and scores it; scoring a group overlaps with decoding the others."""
+    """Samples a group for each question and scores it; scoring a group overlaps with decoding the others.
+
+    With rl.dynamic_sampling above 1, further questions are drawn, at most that many times in all, until `questions`
+    groups carry a signal (DAPO, section 3.2); the others are measured and left out of the update. Groups without one
+    fill up what is still missing after the last draw.
+
+    draw: (number of a rollout) -> its questions. Its number is that of the update divided by the minibatches, times
+    dynamic_sampling, plus the try's: what is drawn is a function of the seed and the step.
+    """
     rl = experiment.rl
-    rewards = combine.resolve(rl.rewards)
+    tries, found = rl.dynamic_sampling, []
+    first = step // rl.minibatches * tries
+    for attempt in range(tries):
+        found.append(_sample(experiment, context, params, draw(first + attempt), step, attempt, budget))
+        if sum(int(_informative(part).sum()) for part in found) >= rl.questions:
+            break
+    metrics = _metrics(found) | {"rollout/budget": float(budget), "rollout/tries": float(len(found))}
+    if tries == 1:
+        chosen = found[0]
+        return Experience(chosen.responses, chosen.scores, chosen.advantage.reshape(-1), chosen.kept.reshape(-1), step,
+                          metrics)
+    picked = _pick(found, rl.questions)
+    responses = join([part.responses for part in found], picked)
+    scores = _join([part.scores for part in found], (picked[:, None] * rl.group_size
+                                                     + np.arange(rl.group_size)).reshape(-1))
+    advantage, kept = (np.concatenate(parts)[picked].reshape(-1)
+                       for parts in ([part.advantage for part in found], [part.kept for part in found]))
+    return Experience(responses, scores, advantage, kept, step, metrics)
+
+
+def _sample(experiment: Experiment, context: Context, params, questions: Sequence[Problem], step: int, attempt: int,
+            budget: int) -> _Scored:
+    rl, cfg = experiment.rl, experiment.model
+    rewards = combine.resolve(rl.rewards, combine.within_budget(budget))
     futures: dict[int, Any] = {}
 
     def submit(group: int, completions) -> None:
         futures[group] = combine.submit(rewards, [questions[group]] * len(completions), completions)
 
     began = time.perf_counter()
+    key = keys.key_for(experiment.seed, step, "rollout")
     responses = respond(
-        experiment.model, params, context.tokenizer, experiment.data.prompt, questions,
-        keys.key_for(experiment.seed, step, "rollout"), sampling=Sampling(context.tokenizer.eos, rl.temperature),
-        samples=rl.group_size, max_new_tokens=budget, mesh=context.mesh, slots=rl.slots,
-        max_prompt_tokens=rl.max_prompt_tokens, on_group=submit)
+        replace(cfg, dtype=rl.rollout_dtype or cfg.dtype), params, context.tokenizer, experiment.data.prompt, questions,
+        jax.random.fold_in(key, attempt) if attempt else key,
+        sampling=Sampling(context.tokenizer.eos, rl.temperature), samples=rl.group_size, max_new_tokens=budget,
+        mesh=context.mesh, slots=rl.slots, max_prompt_tokens=rl.max_prompt_tokens, on_group=submit)
     decoded = time.perf_counter()
     scores = _join([futures[group].result() for group in range(len(questions))])
-    seconds = time.perf_counter() - began
-    Q, G = len(questions), rl.group_size
-    valid = jnp.asarray(~scores.unscorable.reshape(Q, G))
-    earned = jnp.asarray(scores.total.reshape(Q, G))
-    advantage = np.asarray(rl.loss.advantage(earned, valid)).reshape(-1)
-    kept = np.asarray(kept_samples(valid)).reshape(-1)
-    metrics = _metrics(responses, scores) | jax.device_get(group_statistics(earned, valid))
-    metrics |= {"rollout/budget": budget, "rollout/seconds": seconds,
-                "rollout/wait": (time.perf_counter() - decoded) / seconds}
-    return Experience(responses, scores, advantage, kept, step, {name: float(v) for name, v in metrics.items()})
+    waited = time.perf_counter() - decoded
+    shape = (len(questions), rl.group_size)
+    valid, earned = jnp.asarray(~scores.unscorable.reshape(shape)), jnp.asarray(scores.total.reshape(shape))
+    return _Scored(responses, scores, np.asarray(rl.loss.advantage(earned, valid)), np.asarray(kept_samples(valid)),
+                   jax.device_get(group_statistics(earned, valid)), time.perf_counter() - began, waited)
 
 
-def _join(parts: Sequence[Scores]) -> Scores:
-    return Scores(total=np.concatenate([p.total for p in parts]),
-                  parts={name: np.concatenate([p.parts[name] for p in parts]) for name in parts[0].parts},
-                  unscorable=np.concatenate([p.unscorable for p in parts]))
+def _informative(part: _Scored) -> np.ndarray:
+    """[Q] bool: groups whose samples did not all earn the same."""
+    return (part.advantage != 0).any(axis=1)
 
 
-def _metrics(responses: Responses, scores: Scores) -> dict[str, float]:
-    scored = ~scores.unscorable
+def _pick(found: Sequence[_Scored], count: int) -> np.ndarray:
+    """Numbers of the groups of all tries that make up the update: those with a signal first, each in its order."""
+    signal = np.concatenate([_informative(part) for part in found])
+    return np.sort(np.argsort(~signal, kind="stable")[:count])
+
+
+def _join(parts: Sequence[Scores], rows: np.ndarray | slice = slice(None)) -> Scores:
+    return Scores(total=np.concatenate([p.total for p in parts])[rows],
+                  parts={name: np.concatenate([p.parts[name] for p in parts])[rows] for name in parts[0].parts},
+                  unscorable=np.concatenate([p.unscorable for p in parts])[rows])
+
+
+def _metrics(found: Sequence[_Scored]) -> dict[str, float]:
+    """Of everything that was sampled, tries whose groups are not used included."""
+    responses = join([part.responses for part in found])
+    scores, reports = _join([part.scores for part in found]), [part.responses.report for part in found]
+    scored, seconds = ~scores.unscorable, sum(part.seconds for part in found)
+    spent = sum(report.seconds for report in reports)
     out = {"reward": float(scores.total[scored].mean()) if scored.any() else 0.0,
-           "tokens_per_second": responses.report.tokens / responses.report.seconds,
-           "occupancy": responses.report.occupancy}
+           "tokens_per_second": sum(report.tokens for report in reports) / spent,
+           "occupancy": sum(report.tokens for report in reports) / max(sum(r.slot_steps for r in reports), 1),
+           "seconds": seconds, "wait": sum(part.waited for part in found) / seconds,
+           "prefill_share": sum(report.prefill_seconds for report in reports) / spent,
+           "host_share": sum(report.host_seconds for report in reports) / spent,
+           "compiled": sum(report.compiled for report in reports),
+           "cache_megabytes": max(report.cache_bytes for report in reports) / 1e6}
     for name, values in scores.parts.items():
         known = values[~np.isnan(values)]
         if len(known):
             out[f"reward/{name}"] = float(known.mean())
     out["accuracy"] = out.get("reward/accuracy", 0.0)
-    return {f"rollout/{name}": value for name, value in (out | suite.response_metrics(responses)).items()}
+    out = {f"rollout/{name}": value for name, value in (out | suite.response_metrics(responses)).items()}
+    weights = [len(part.kept) for part in found]
+    means = {name: np.average([part.statistics[name] for part in found], weights=weights)
+             for name in found[0].statistics}
+    return {name: float(value) for name, value in (out | means).items()}

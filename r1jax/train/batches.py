@@ -12,15 +12,16 @@ from r1jax.data.packing import pack, padding_share
 SMALLEST_STACK = 4  # micro-batches are stacked to a power of two, so that few programs are compiled
 
 
-def stack(packed: Mapping[str, np.ndarray], rows_per_micro_batch: int) -> tuple[Batch, int, float]:
+def stack(packed: Mapping[str, np.ndarray], rows_per_micro_batch: int,
+          smallest: int = SMALLEST_STACK) -> tuple[Batch, int, float]:
     """Rows [R, T] as a Batch of [M, B, T] arrays, the number of micro-batches in use, and the padding share.
 
-    M is a power of two of at least `SMALLEST_STACK`; micro-batches beyond those in use are never computed.
+    M is `smallest` or a power of two times it; micro-batches beyond those in use are never computed.
     The padding share counts the rows in use only.
     """
     R, T = packed["tokens"].shape
     count = max(-(-R // rows_per_micro_batch), 1)
-    stacked = SMALLEST_STACK
+    stacked = smallest
     while stacked < count:
         stacked *= 2
     total = stacked * rows_per_micro_batch

@@ -15,7 +15,7 @@ from r1jax.models import incremental, spec, transformer
 from r1jax.models.config import qwen2_5_32b
 from r1jax.sampler import decode
 from r1jax.sampler.sampling import Sampling
-from r1jax.stages import rl
+from r1jax.stages import objective, rl
 from r1jax.train import optim, step
 
 CFG = qwen2_5_32b()
@@ -68,7 +68,7 @@ def test_policy_update():
     grid, numbers = ints(4, ROWS, LENGTH), floats(4, ROWS, LENGTH)
     batch = Batch(grid, grid, grid, grid, *[numbers] * 5)
     where = step.state_shardings(state, spec.shardings(CFG, MESH), MESH)
-    new, metrics = jax.eval_shape(step.make_step(rl.make_loss(experiment), optimizer), state, batch, ints())
+    new, metrics = jax.eval_shape(step.make_step(objective.make_loss(experiment), optimizer), state, batch, ints())
     assert jax.tree.map(lambda x: (x.shape, x.dtype), new) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
     assert {"train/loss", "train/kl", "train/entropy", "mismatch/k3", "train/grad_norm"} <= set(metrics)
     moments = [s for s in jax.tree.leaves(where.opt_state) if s.spec == where.params["layers"]["gate"].spec]
@@ -87,8 +87,8 @@ def test_prefill_and_decode():
     for unroll in (False, True):
         prepared = jax.eval_shape(lambda p, u=unroll: incremental.prepare(CFG, p, u), params)
         state = jax.eval_shape(lambda u=unroll: decode.empty_state(CFG, 512, 4096, u))
-        after, sampled = jax.eval_shape(functools.partial(decode.decode_round, CFG, Sampling(eos=0)), prepared, key, state,
-                                        ints())
+        one_round = functools.partial(decode.decode_round, CFG, Sampling(eos=0))
+        after, sampled = jax.eval_shape(one_round, prepared, key, state, ints())
         assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
         assert sampled.tokens.shape == sampled.logp.shape == (512, decode.ROUND)
     assert len(after.kv.k) == 64 and after.kv.k[0].shape == (512, 8, 128, 4096)

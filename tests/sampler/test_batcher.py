@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from r1jax.core.errors import ConfigError
-from r1jax.sampler import batcher, decode, rollout
+from r1jax.sampler import decode, programs, rollout
 from r1jax.sampler.sampling import Sampling
 
 KEY = 5
@@ -80,8 +80,8 @@ def test_a_larger_budget_only_continues(roll, all_at_once, world):
 
 
 def test_buckets_are_powers_of_two_within_the_cache():
-    assert [batcher.cache_size(n, 400) for n in (1, 64, 65, 200, 256, 257, 400)] == [64, 64, 128, 256, 256, 400, 400]
-    assert batcher.cache_size(10, 40) == 40
+    assert [programs.cache_size(n, 400) for n in (1, 64, 65, 200, 256, 257, 400)] == [64, 64, 128, 256, 256, 400, 400]
+    assert programs.cache_size(10, 40) == 40
 
 
 def test_what_cannot_be_sampled(roll):

@@ -112,9 +112,10 @@ def test_early_exit(world):
     @functools.partial(jax.jit, static_argnums=0)
     def run(eos, count):
         two = functools.partial(jnp.full, (2,))
-        state = decode.insert(decode.empty_state(world.cfg, 2, 32), decode.prefill(
-            world.cfg, params, jnp.asarray([[3, 4]]), jnp.asarray([2])), source=two(0), fresh=jnp.asarray([False, True]),
-            filled=two(1), last=two(4), request=two(0), budgets=two(4))
+        prompt = decode.prefill(world.cfg, params, jnp.asarray([[3, 4]]), jnp.asarray([2]))
+        state = decode.insert(decode.empty_state(world.cfg, 2, 32), prompt, source=two(0),
+                              fresh=jnp.asarray([False, True]), filled=two(1), last=two(4), request=two(0),
+                              budgets=two(4))
         prepared = incremental.prepare(world.cfg, params, unroll=True)
         return decode.decode_round(world.cfg, Sampling(eos, temperature=0.0), prepared, jax.random.key(0), state, count)
 

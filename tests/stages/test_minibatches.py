@@ -15,7 +15,7 @@ from r1jax.losses.policy import dapo
 from r1jax.models import spec
 from r1jax.sampler.batcher import Report
 from r1jax.sampler.responses import Responses
-from r1jax.stages import rl
+from r1jax.stages import objective, rl
 from r1jax.stages.health import Health
 from r1jax.stages.rollouts import Experience
 from r1jax.train.step import accumulate
@@ -137,7 +137,7 @@ def without_kl(experiment):
 
 def gradient(experiment, params, batch, count):
     """The gradient of an update as one vector."""
-    grads = jax.jit(lambda p, b, c: accumulate(rl.make_loss(experiment), p, b, c)[0])(params, batch, count)
+    grads = jax.jit(lambda p, b, c: accumulate(objective.make_loss(experiment), p, b, c)[0])(params, batch, count)
     return np.concatenate([np.ravel(x) for x in jax.tree.leaves(grads)])
 
 

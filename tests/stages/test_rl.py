@@ -49,7 +49,7 @@ def test_the_same_experiment_with_another_seed_draws_other_questions_and_samples
     for seed, step in ((0, 0), (0, 2), (1, 0)):
         experiment = micro(f"seed={seed}")
         questions = problems.training(experiment, context)(step // 2)
-        experience = rollouts.collect(experiment, context, policy, questions, step, 12)
+        experience = rollouts.collect(experiment, context, policy, lambda _, drawn=questions: drawn, step, 12)
         drawn[seed, step] = ([q.id for q in questions], [c.text for c in experience.responses.completions])
     assert len({str(ids) for ids, _ in drawn.values()}) == 3 and len({str(texts) for _, texts in drawn.values()}) == 3
 
@@ -105,13 +105,13 @@ def test_rollouts_are_kept_as_they_were_sampled_and_graded(finished):
 def test_the_recorded_log_probabilities_are_the_trainers(micro, context, policy, temperature):
     experiment = micro(f"rl.temperature={temperature}")
     questions = problems.training(experiment, context)(0)
-    made = rl.minibatches(experiment, rollouts.collect(experiment, context, policy, questions, 0, 12), 0)
+    made = rl.minibatches(experiment, rollouts.collect(experiment, context, policy, lambda _: questions, 0, 12), 0)
     old = {}
     for kind in ("sampler", "trainer"):
         chosen = micro(f"rl.temperature={temperature}", f"rl.old_logp={kind}")
         score = make_score(lambda p, b: logp_fn(experiment.model, temperature)(p, b)[0])
         old[kind] = [np.where(b.weights, b.old_logp, 0)
-                     for b, _, _ in rl.prepare(chosen, context, score, policy, policy, made)]
+                     for b, _, _ in rl.prepare(chosen, context, rl.Scoring(score, None, None), policy, policy, made)]
     gap = max(np.abs(a - b).max() for a, b in zip(old["sampler"], old["trainer"], strict=True))
     assert 0 < gap <= 1e-4
     assert np.abs(old["trainer"][0]).max() > 1
@@ -146,8 +146,8 @@ def test_a_drift_of_sampler_and_trainer_is_said_in_words(train, micro, monkeypat
 
 
 def test_not_finite_updates_are_skipped_counted_and_stop_the_run(train, micro, store, monkeypatch, warnings):
-    def broken(experiment, context, params, questions, step, budget):
-        experience = rollouts.collect(experiment, context, params, questions, step, budget)
+    def broken(experiment, context, params, draw, step, budget):
+        experience = rollouts.collect(experiment, context, params, draw, step, budget)
         if step >= 4:
             experience = replace(experience, advantage=np.full(32, np.nan, np.float32))
         return experience

@@ -1,0 +1,71 @@
+"""The compiled programs of an engine, and the sizes that its cache takes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from r1jax.core.mesh import replicated, sharding
+from r1jax.models import incremental
+from r1jax.models.config import ModelConfig
+from r1jax.sampler import decode
+from r1jax.sampler.sampling import Sampling
+
+SMALLEST_CACHE = 64  # slots of a row's cache at first; it doubles as rows grow
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The jitted functions of an engine; kept from one rollout to the next."""
+
+    prepare: Callable
+    prefill: Callable
+    insert: Callable
+    drop: Callable
+    run: Callable
+    empty: Callable
+    resize: Callable
+
+
+@functools.cache
+def programs(cfg: ModelConfig, sampling: Sampling, mesh, unroll: bool) -> Programs:
+    """The compiled prefill, insert, rounds and resizing of an engine, with their shardings."""
+    names = {"k": ("batch", "kv_heads", "head_dim", "slots"), "v": ("batch", "kv_heads", "slots", "head_dim")}
+
+    def over_rows(state):
+        def place(path, x):
+            own = next((names[key.name] for key in path if getattr(key, "name", "") in names), ("batch",))
+            return sharding(mesh, ("layers",) * (x.ndim - len(own)) + own, x.shape)
+
+        return jax.lax.with_sharding_constraint(state, jax.tree_util.tree_map_with_path(place, state))
+
+    def run(prepared, key, state, steps):
+        state, sampled = decode.decode_round(cfg, sampling, prepared, key, state, steps)
+        return over_rows(state), jax.lax.with_sharding_constraint(sampled, replicated(mesh))
+
+    return Programs(
+        prepare=jax.jit(lambda params: incremental.prepare(cfg, params, unroll)),
+        prefill=jax.jit(lambda params, tokens, lengths: decode.prefill(cfg, params, tokens, lengths, unroll)),
+        insert=jax.jit(lambda *rest: over_rows(decode.insert(*rest)), donate_argnums=0),
+        drop=jax.jit(lambda state, rows: over_rows(decode.drop(state, rows)), donate_argnums=0),
+        run=jax.jit(run, donate_argnums=2),
+        empty=jax.jit(lambda rows, slots: over_rows(decode.empty_state(cfg, rows, slots, unroll)),
+                      static_argnums=(0, 1)),
+        resize=jax.jit(lambda state, rows, slots: over_rows(decode.resize(state, rows, slots)), static_argnums=2))
+
+
+def cache_size(longest: int, limit: int) -> int:
+    """The smallest power of two that covers the longest row, at least SMALLEST_CACHE and at most the limit."""
+    size = SMALLEST_CACHE
+    while size < longest:
+        size *= 2
+    return min(size, max(limit, longest))
+
+
+def cache_bytes(cfg: ModelConfig, rows: int, slots: int) -> int:
+    """Bytes of keys and values of `rows` rows with `slots` tokens each."""
+    return 2 * cfg.layers * rows * slots * cfg.kv_heads * cfg.head_dim * jnp.dtype(cfg.dtype).itemsize

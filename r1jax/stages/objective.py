@@ -1,0 +1,112 @@
+"""What a policy update optimises: the policy loss of a batch and, for PPO, its critic.
+
+A critic is a scalar head on the policy's last hidden states (model.heads_out = ("value",)): one model, one forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from r1jax.core.config import Experiment
+from r1jax.core.errors import ConfigError
+from r1jax.core.types import Batch
+from r1jax.losses import advantages
+from r1jax.losses.critic import Critic, value_loss
+from r1jax.losses.policy import policy_loss
+from r1jax.models import spec, transformer
+from r1jax.ops.logprobs import token_logprobs
+from r1jax.ops.masked import masked_max, masked_sum
+
+CHUNK = 8192  # tokens whose logits exist at a time
+
+
+def make_loss(experiment: Experiment) -> Callable[[Any, Batch], tuple[jax.Array, dict[str, jax.Array]]]:
+    """(params, Batch of [B, T]) -> (loss, metrics) of a policy update."""
+    rl, cfg = experiment.rl, experiment.model
+
+    def loss(params, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
+        hidden, _ = transformer.forward(cfg, params, batch.tokens, positions=batch.positions, segments=batch.segments)
+        logp, entropy = token_logprobs(hidden, transformer.head(params), batch.targets, temperature=rl.temperature,
+                                       chunk=CHUNK, entropy=True)
+        value, metrics = policy_loss(rl.loss, logp, batch.old_logp, batch.ref_logp, batch.advantage, batch.weights,
+                                     batch.segments, batch.sampler_logp)
+        live = batch.weights != 0
+        gap = jax.lax.stop_gradient(jnp.where(live, logp - batch.sampler_logp, 0.0))
+        k3 = jnp.expm1(gap) - gap  # of KL(sampler || trainer), since the sampler drew the tokens
+        metrics |= {"train/entropy_sum": masked_sum(entropy, live), "mismatch/k3_sum": masked_sum(k3, live),
+                    "mismatch/mean_abs_sum": masked_sum(jnp.abs(gap), live),
+                    "mismatch/max_abs": masked_max(jnp.abs(gap), live)}
+        if rl.loss.critic is not None:
+            values = transformer.scalar(params, hidden, "value")
+            extra, more = value_loss(values, batch.old_values, batch.returns, batch.weights, clip=rl.loss.critic.clip)
+            value, metrics = value + rl.loss.critic.coefficient * extra, metrics | more
+        return value, metrics
+
+    return loss
+
+
+def make_values(experiment: Experiment) -> Callable[[Any, Batch], jax.Array]:
+    """(params, Batch of [B, T]) -> [B, T], what the critic expects of each state."""
+    def values(params, batch: Batch) -> jax.Array:
+        hidden, _ = transformer.forward(experiment.model, params, batch.tokens, positions=batch.positions,
+                                        segments=batch.segments)
+        return transformer.scalar(params, hidden, "value")
+
+    return values
+
+
+def make_estimate(critic: Critic) -> Callable[[Batch, jax.Array], Batch]:
+    """The jitted (batch of [M, B, T], values) -> the batch with GAE's advantages, returns and old values.
+
+    Advantages are whitened over the whole update; the reward is that of the sample, at its last token.
+    """
+    @jax.jit
+    def estimate(batch: Batch, values: jax.Array) -> Batch:
+        mask = batch.weights != 0
+
+        def of_rows(reward, values, segments, mask):
+            earned = advantages.reward_at_end(reward, segments, mask)
+            return advantages.gae(earned, values, segments, mask, gamma=critic.gamma, lam=critic.lam)
+
+        found, returns = jax.vmap(of_rows)(batch.advantage, values, batch.segments, mask)
+        return batch.replace(advantage=advantages.whiten(found, mask), returns=returns, old_values=values)
+
+    return estimate
+
+
+def start_params(experiment: Experiment, load: Callable[[Any], Any], mesh) -> Any:
+    """A parent's weights, with a value head of zeros where the policy has one and the parent none.
+
+    load: (abstract tree) -> parameters. A critic that expects nothing at first is as good as none.
+    """
+    cfg = experiment.model
+    if "value" not in cfg.heads_out:
+        return load(spec.abstract(cfg, mesh))
+    params = load(spec.abstract(replace(cfg, heads_out=()), mesh))
+    return params | {"value_head": jnp.zeros((cfg.width,), jnp.float32)}
+
+
+def check(experiment: Experiment) -> None:
+    """Refuses losses that lack what they compare with."""
+    rl, cfg = experiment.rl, experiment.model
+    if rl.loss.critic is not None and "value" not in cfg.heads_out:
+        raise ConfigError("rl.loss has a critic, and the model has no value head; set model.heads_out=('value',).")
+    if rl.loss.correction is not None and rl.old_logp == "sampler":
+        raise ConfigError("rl.loss.correction compares the trainer's log-probabilities with the sampler's, and "
+                          "rl.old_logp='sampler' takes them for the same; set rl.old_logp=trainer.")
+    sampled = rl.rollout_dtype or cfg.dtype
+    if sampled not in ("float32", "bfloat16"):
+        raise ConfigError(f"rl.rollout_dtype={rl.rollout_dtype!r} is unknown; use 'float32', 'bfloat16', or '' for the "
+                          "model's own.")
+    if sampled != cfg.dtype and rl.loss.correction is None:
+        raise ConfigError(f"Rollouts in {sampled} and a trainer in {cfg.dtype} give the same token different "
+                          "probabilities: set rl.loss.correction (losses.policy.truncate(2.0)) and "
+                          "rl.old_logp=trainer, or leave rl.rollout_dtype to the model's.")
+    if cfg.dtype == "bfloat16" and rl.old_logp == "sampler":
+        raise ConfigError("In bfloat16 the sampler's log-probabilities are not the trainer's, though the weights are "
+                          "the same; set rl.old_logp=trainer.")
