@@ -70,8 +70,8 @@ def share_of_even_ids(completions, completion_ids, **kwargs) -> list[float]:
 def make_trainer(args, model: workload.Model, load: workload.Load, path):
     """The GRPOTrainer of a load."""
     stop = list(workload.stop_ids(model, load))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path / "tokenizer.json"), eos_token="<end>", pad_token="<pad>",
-                                        padding_side="left")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path / "tokenizer.json"), eos_token="<end>",
+                                        pad_token="<pad>", padding_side="left")
     policy = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
     policy.generation_config.eos_token_id = stop
     samples = workload.PROMPTS * workload.GROUP

@@ -134,13 +134,14 @@ def checkpoint(name: str, folder: Path) -> Path:
                  "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": None, "decoder": None,
                  "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<pad>"}}
     (path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    rope = {"rope_type": "default", "rope_theta": model.rope_theta}
     config = {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "vocab_size": model.vocab,
               "hidden_size": model.width, "intermediate_size": model.ffn, "num_hidden_layers": model.layers,
               "num_attention_heads": model.heads, "num_key_value_heads": model.kv_heads, "head_dim": model.head_dim,
               "hidden_act": "silu", "max_position_embeddings": model.max_length, "rms_norm_eps": model.norm_eps,
-              "rope_theta": model.rope_theta, "rope_parameters": {"rope_type": "default", "rope_theta": model.rope_theta},
-              "tie_word_embeddings": True, "attention_dropout": 0.0, "use_sliding_window": False, "dtype": "float32",
-              "pad_token_id": PAD, "eos_token_id": model.vocab}
+              "rope_theta": model.rope_theta, "rope_parameters": rope, "tie_word_embeddings": True,
+              "attention_dropout": 0.0, "use_sliding_window": False, "dtype": "float32", "pad_token_id": PAD,
+              "eos_token_id": model.vocab}
     (path / "config.json").write_text(json.dumps(config))
     return path
 

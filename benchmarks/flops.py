@@ -1,0 +1,45 @@
+"""Floating-point operations that a GRPO step cannot do without: the numerator of its share of the machine's rate.
+
+Counted are the products of matrices, two operations for each multiplication with its addition: projections and
+feed-forward of every token, attention's two products over the tokens that a query may see, and the output head where
+a token is drawn or scored. Not counted: norms, softmax, sampling, the optimizer, and whatever a system does beyond
+what is needed (padding, cache slots past a row's end, recomputation, prompts encoded once a sample).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workload import Model
+
+
+def matrix_parameters(model: Model) -> int:
+    """Weights of one token's forward pass, without embedding and head."""
+    attention = model.width * (model.heads + 2 * model.kv_heads) * model.head_dim
+    attention += model.heads * model.head_dim * model.width
+    return model.layers * (attention + 3 * model.width * model.ffn)
+
+
+def forward(model: Model, first: int, last: int, logits: int) -> int:
+    """A forward pass of the tokens at positions first, ..., last - 1 of a row (from 0) with `logits` uses of the head.
+
+    The token at position p attends to p + 1 tokens.
+    """
+    seen = (last * (last + 1) - first * (first + 1)) // 2
+    return (2 * (last - first) * matrix_parameters(model) + 4 * model.layers * model.heads * model.head_dim * seen
+            + 2 * logits * model.vocab * model.width)
+
+
+def generation(model: Model, prompt: int, lengths: Sequence[int], samples: int) -> int:
+    """Completions of `lengths` tokens, `samples` to each prompt of `prompt` tokens.
+
+    A prompt is encoded once; every completion token is drawn from one row of logits, and all but the last of a
+    completion are fed back.
+    """
+    prefill = (len(lengths) // samples) * forward(model, 0, prompt, 0)
+    return prefill + sum(forward(model, prompt, prompt + length - 1, length) for length in lengths)
+
+
+def training(model: Model, prompt: int, lengths: Sequence[int]) -> int:
+    """Forward and backward passes (twice the forward's) of every sample's prompt and completion; completions scored."""
+    return 3 * sum(forward(model, 0, prompt + length, length) for length in lengths)
