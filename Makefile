@@ -1,4 +1,4 @@
-# make demo | test | test-all | lint | clean
+# make demo | bench | test | test-all | lint | clean
 # Each target makes its own .venv from the first Python >= 3.11 it finds; PYTHON=/path/to/python overrides.
 # The second time only what changed in setup.py is installed anew.
 
@@ -14,11 +14,15 @@ DEMO_REPORT ?= demo-report
 # Training's large temporaries come from huge pages: on two cores a step takes 10 to 25 % less time (LOG.md).
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo bench test test-all lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/r1jax run experiments/r1_zero.py:tiny --store $(DEMO_STORE)
 	$(BIN)/r1jax report --store $(DEMO_STORE) --out $(DEMO_REPORT)
+
+# BENCH="--systems r1jax,trl --loads even --models bench --rounds 3" for a part; environments in .bench/
+bench: $(VENV)/bin/python
+	$(BIN)/python benchmarks/grpo_step.py $(BENCH)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
@@ -30,7 +34,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 
 clean:
-	rm -rf $(VENV) build dist r1jax.egg-info .pytest_cache .ruff_cache .hypothesis $(DEMO_STORE) $(DEMO_REPORT)
+	rm -rf $(VENV) .bench build dist r1jax.egg-info .pytest_cache .ruff_cache .hypothesis $(DEMO_STORE) $(DEMO_REPORT)
 
 $(VENV)/bin/python:
 	@python="$(PYTHON)"; \

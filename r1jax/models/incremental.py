@@ -169,7 +169,7 @@ def advance(cfg: ModelConfig, prepared: dict[str, Any], tokens: jax.Array, posit
         new_k = jax.lax.dynamic_update_slice(new_k, k[:, 0, :, :, None], (0, 0, 0, index))
         new_v = jax.lax.dynamic_update_slice(new_v, v[:, 0, :, None], (0, 0, index, 0))
         mixed = attend(q[:, 0], old_k, old_v, new_k, new_v, seen, seen_new)[:, None]
-        x = x + jnp.einsum("BTNH,NHD->BTD", mixed, layer["o"].astype(x.dtype))
+        x = x + nn.merge_heads(mixed, layer["o"])
         x = x + nn.swiglu(layer, nn.rms_norm(x, layer["mlp_norm"], cfg.norm_eps))
         return x, (new_k, new_v)
 

@@ -47,11 +47,25 @@ def rotate(x: jax.Array, tables: tuple[jax.Array, jax.Array]) -> jax.Array:
     return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x.dtype)
 
 
+def linear(x: jax.Array, weight: jax.Array) -> jax.Array:
+    """[B, T, D] by a weight [D, ...]: [B, T, ...] in x's type.
+
+    As a product of two matrices, all tokens in one axis: with two axes of tokens the CPU's compiler computes a weight's
+    gradient from transposed copies of both operands (LOG.md: the feed-forward takes 1.8 times as long).
+    """
+    out = x.reshape(-1, x.shape[-1]) @ weight.astype(x.dtype).reshape(x.shape[-1], -1)
+    return out.reshape(*x.shape[:-1], *weight.shape[1:])
+
+
+def merge_heads(mixed: jax.Array, weight: jax.Array) -> jax.Array:
+    """What the heads found, [B, T, N, H], through the output projection [N, H, D]: [B, T, D] in mixed's type."""
+    flat = mixed.reshape(*mixed.shape[:-2], -1)
+    return linear(flat, weight.reshape(flat.shape[-1], weight.shape[-1]))
+
+
 def project_qkv(cfg: ModelConfig, layer: dict, x: jax.Array, tables) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Queries [B, T, N, H], keys and values [B, T, K, H] of the normed input [B, T, D]."""
-    q = jnp.einsum("BTD,DNH->BTNH", x, layer["q"].astype(x.dtype))
-    k = jnp.einsum("BTD,DKH->BTKH", x, layer["k"].astype(x.dtype))
-    v = jnp.einsum("BTD,DKH->BTKH", x, layer["v"].astype(x.dtype))
+    q, k, v = (linear(x, layer[name]) for name in ("q", "k", "v"))
     if cfg.qkv_bias:
         q, k, v = (a + layer[f"{n}_bias"].astype(x.dtype)[None, None] for n, a in (("q", q), ("k", k), ("v", v)))
     if cfg.qk_norm:
@@ -61,6 +75,6 @@ def project_qkv(cfg: ModelConfig, layer: dict, x: jax.Array, tables) -> tuple[ja
 
 def swiglu(layer: dict, x: jax.Array) -> jax.Array:
     """The gated feed-forward of [B, T, D] (Shazeer, 2020: GLU variants improve transformer)."""
-    gate = jnp.einsum("BTD,DF->BTF", x, layer["gate"].astype(x.dtype))
-    up = jnp.einsum("BTD,DF->BTF", x, layer["up"].astype(x.dtype))
-    return jnp.einsum("BTF,FD->BTD", jax.nn.silu(gate) * up, layer["down"].astype(x.dtype))
+    flat = x.reshape(-1, x.shape[-1])
+    gate, up, down = (layer[name].astype(x.dtype) for name in ("gate", "up", "down"))
+    return ((jax.nn.silu(flat @ gate) * (flat @ up)) @ down).reshape(x.shape)

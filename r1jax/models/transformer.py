@@ -48,7 +48,7 @@ def forward(cfg: ModelConfig, params: dict, tokens: jax.Array, *, positions: jax
     def layer_fn(x, layer):
         q, k, v = nn.project_qkv(cfg, layer, nn.rms_norm(x, layer["attn_norm"], cfg.norm_eps), tables)
         mixed = attention.packed_attention(q, k, v, segments, kernel=cfg.attention)
-        x = x + jnp.einsum("BTNH,NHD->BTD", mixed, layer["o"].astype(x.dtype))
+        x = x + nn.merge_heads(mixed, layer["o"])
         x = x + nn.swiglu(layer, nn.rms_norm(x, layer["mlp_norm"], cfg.norm_eps))
         return constrain(x, "batch", "time", None), None
 
@@ -90,7 +90,7 @@ def extend(cfg: ModelConfig, params: dict, tokens: jax.Array, lengths: jax.Array
         values = values.at[index, rows, slots].set(v, mode="drop")
         seen = (jax.lax.dynamic_slice(a, (index, 0, 0, 0, 0), (1, B, bucket) + a.shape[3:])[0] for a in (keys, values))
         mixed = attention.attend(q, *seen, mask)
-        x = x + jnp.einsum("BTNH,NHD->BTD", mixed, layer["o"].astype(x.dtype))
+        x = x + nn.merge_heads(mixed, layer["o"])
         x = x + nn.swiglu(layer, nn.rms_norm(x, layer["mlp_norm"], cfg.norm_eps))
         return (x, keys, values), None
 

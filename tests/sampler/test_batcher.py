@@ -8,26 +8,7 @@ from r1jax.core.errors import ConfigError
 from r1jax.sampler import decode, programs, rollout
 from r1jax.sampler.sampling import Sampling
 
-KEY = 5
 REQUESTS = 12
-
-
-@pytest.fixture(scope="module")
-def roll(world):
-    """rollout(...) with the world's settings unless said otherwise."""
-    def run(prompts=None, **changes):
-        settings = {"samples": world.samples, "max_new_tokens": world.budget, "mesh": world.mesh,
-                    "max_prompt_tokens": 8} | changes
-        key = settings.pop("key", jax.random.key(KEY))
-        return rollout.rollout(world.cfg, settings.pop("sampling", Sampling(world.eos)), world.params,
-                               world.prompts if prompts is None else prompts, key, **settings)
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def all_at_once(roll):
-    return roll(slots=REQUESTS)
 
 
 def same(found, expected):
@@ -38,7 +19,7 @@ def same(found, expected):
 
 
 def test_one_call_and_slots_give_the_same_rollout(world, all_at_once):
-    expected = decode.generate(world.cfg, Sampling(world.eos), world.params, world.prompts, jax.random.key(KEY),
+    expected = decode.generate(world.cfg, Sampling(world.eos), world.params, world.prompts, world.key,
                                max_new_tokens=world.budget, samples=world.samples)
     same(all_at_once[0], expected)
     assert {True, False} == set(np.asarray(expected.finished).tolist())  # both ends occur
