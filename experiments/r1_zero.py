@@ -33,7 +33,7 @@ def tiny() -> Experiment:
         scale="tiny",
         stage=rl.run,
         parents=(("weights", "base@embedded"),),
-        model=config.tiny(remat="full"),
+        model=config.tiny(),
         data=DataConfig(domains=(("countdown", 1.0),)),
         optim=OptimConfig(learning_rate=3e-4, b2=0.95),
         rl=RLConfig(steps=64, questions=64, group_size=16, minibatches=4, loss=grpo, rewards=REWARDS,

@@ -23,7 +23,7 @@ from r1jax.core import keys
 from r1jax.core.config import Experiment
 from r1jax.core.records import Problem, Scores
 from r1jax.eval import suite
-from r1jax.losses.advantages import group_statistics, kept_samples
+from r1jax.losses.advantages import group_centre, group_statistics, kept_samples
 from r1jax.rewards import combine
 from r1jax.sampler.responses import Responses, join, respond
 from r1jax.sampler.sampling import Sampling
@@ -113,10 +113,9 @@ def _sample(experiment: Experiment, context: Context, params, questions: Sequenc
         futures[group] = combine.submit(rewards, [questions[group]] * len(completions), completions)
 
     began = time.perf_counter()
-    key = keys.key_for(experiment.seed, step, "rollout")
     responses = respond(
         replace(cfg, dtype=rl.rollout_dtype or cfg.dtype), params, context.tokenizer, experiment.data.prompt, questions,
-        jax.random.fold_in(key, attempt) if attempt else key,
+        keys.key_for(experiment.seed, step * rl.dynamic_sampling + attempt, "rollout"),
         sampling=Sampling(context.tokenizer.eos, rl.temperature), samples=rl.group_size, max_new_tokens=budget,
         mesh=context.mesh, slots=rl.slots, max_prompt_tokens=rl.max_prompt_tokens, on_group=submit)
     decoded = time.perf_counter()
@@ -130,7 +129,9 @@ def _sample(experiment: Experiment, context: Context, params, questions: Sequenc
 
 def _informative(part: _Scored) -> np.ndarray:
     """[Q] bool: groups whose samples did not all earn the same."""
-    return (part.advantage != 0).any(axis=1)
+    shape = part.advantage.shape
+    rewards, valid = part.scores.total.reshape(shape), ~part.scores.unscorable.reshape(shape)
+    return np.asarray(group_centre(rewards, valid) != 0).any(axis=1)
 
 
 def _pick(found: Sequence[_Scored], count: int) -> np.ndarray:

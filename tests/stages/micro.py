@@ -1,14 +1,16 @@
-"""The smallest experiments that really run: an experiment file whose scales are `rl` and `pretrain`.
+"""The smallest experiments that really run: an experiment file whose scales are `rl`, `ppo` and `pretrain`.
 
 The questions are the tiny world's multiple-choice facts, the policy is the bigram table of tests/stages/conftest.py.
 """
 
+from dataclasses import replace
+
 from r1jax.core.config import DataConfig, EvalConfig, Experiment, OptimConfig, PretrainConfig, RLConfig
-from r1jax.losses.policy import grpo
+from r1jax.losses.policy import grpo, ppo
 from r1jax.models import config
 from r1jax.stages import pretrain, rl
 
-SCALES = ("rl", "pretrain")
+SCALES = ("rl", "ppo", "pretrain")
 DATA = DataConfig(domains=(("stem", 1.0),), languages=(("en", 1.0),))
 
 
@@ -18,7 +20,7 @@ def model():
 
 
 def get_config(scale):
-    return {"rl": reinforcement, "pretrain": pretraining}[scale]()
+    return {"rl": reinforcement, "ppo": with_a_critic, "pretrain": pretraining}[scale]()
 
 
 def reinforcement():
@@ -31,6 +33,13 @@ def reinforcement():
                     reference_every=4, row_length=64, rows_per_micro_batch=8, slots=16, checkpoint_every=2,
                     keep_rollouts=32),
         evaluation=EvalConfig(every=4, problems=4, samples=4, max_time_share=1.0))
+
+
+def with_a_critic():
+    """The same with a value head, three rollouts; the parent has no such head."""
+    experiment = reinforcement()
+    return replace(experiment, scale="ppo", model=replace(experiment.model, heads_out=("value",)),
+                   optim=OptimConfig(learning_rate=0.02), rl=replace(experiment.rl, loss=ppo(lam=1.0), steps=6))
 
 
 def pretraining():

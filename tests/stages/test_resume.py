@@ -23,7 +23,8 @@ from r1jax.train.step import init_state
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MICRO = Path(__file__).parent / "micro.py"
-OF_THE_CLOCK = ("time", "rollout/wait")
+# these speak of the machine, or (compiled) of the process
+OF_THE_CLOCK = ("time", "rollout/wait", "rollout/prefill_share", "rollout/host_share", "rollout/compiled")
 
 
 def start(scale, store, *arguments, flags=""):
