@@ -64,13 +64,14 @@ def records(responses: Responses, scores, step: int, rows: Sequence[int]) -> lis
 
 
 def evaluate(cfg, params, tokenizer, template: str, problems: Sequence[Problem], config: EvalConfig, key, *, mesh,
-             slots: int, max_new_tokens: int, suite: str,
-             step: int = 0) -> tuple[dict[str, float], list[dict[str, Any]]]:
+             slots: int, max_new_tokens: int, suite: str, step: int = 0,
+             max_prompt_tokens: int | None = None) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """Samples and grades held-out problems.
 
     Args:
       params: weights. problems: held-out questions, each answered `config.samples` times.
       max_new_tokens: token budget, unless the configuration has its own. suite: name in the metrics' keys.
+      max_prompt_tokens: the rollouts' own, so that evaluation and rollouts share compiled programs.
 
     Returns:
       (metrics ``eval/<suite>/...``: pass@1 with its standard error over problems, pass@k and cons@k for
@@ -82,7 +83,8 @@ def evaluate(cfg, params, tokenizer, template: str, problems: Sequence[Problem],
     """
     sampling = Sampling(tokenizer.eos, config.temperature, config.top_p, config.top_k)
     responses = respond(cfg, params, tokenizer, template, problems, key, sampling=sampling, samples=config.samples,
-                        max_new_tokens=config.max_new_tokens or max_new_tokens, mesh=mesh, slots=slots)
+                        max_new_tokens=config.max_new_tokens or max_new_tokens, mesh=mesh, slots=slots,
+                        max_prompt_tokens=max_prompt_tokens)
     asked = [responses.problem_of(i) for i in range(len(responses.completions))]
     scores = combine.score(combine.resolve((("accuracy", 1.0), ("format", 1.0))), asked, responses.completions)
     G = config.samples

@@ -58,3 +58,9 @@ def masked_weight(
     log_ratio = old_logp - sampler_logp
     within = (log_ratio >= (math.log(low) if low > 0 else -math.inf)) & (log_ratio <= math.log(high))
     return jnp.where(within, jnp.exp(jnp.where(within, log_ratio, 0.0)), 0.0), ~within
+
+
+def ignore(old_logp: jax.Array, sampler_logp: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Every weight 1: takes the sampler for the trainer although they differ. For ablations; it is not safe."""
+    weight = jnp.ones_like(old_logp - sampler_logp)
+    return weight, jnp.zeros(weight.shape, bool)

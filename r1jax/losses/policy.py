@@ -27,6 +27,7 @@ from r1jax.core.errors import ConfigError
 from r1jax.losses import surrogates
 from r1jax.losses.advantages import batch_centre, group_centre, group_norm, leave_one_out, raw_reward
 from r1jax.losses.aggregation import constant_length, sequence_mean, sequence_sum, token_mean
+from r1jax.losses.corrections import ignore as ignore
 from r1jax.losses.corrections import mask as mask
 from r1jax.losses.corrections import truncate as truncate
 from r1jax.losses.critic import Critic

@@ -25,7 +25,7 @@ from r1jax.sampler.decode import ROUND
 from r1jax.sampler.programs import cache_bytes, cache_size, programs
 from r1jax.sampler.sampling import Sampling
 
-FEWEST_ROWS = 8  # with nothing queued the rows are halved as they end, down to this
+FEWEST_ROWS = 16  # with nothing queued the rows are halved as they end, down to this
 
 
 @dataclass
@@ -75,6 +75,7 @@ class _Prompts:
     """Prompts that were prefilled together and are held until the last of their requests has a slot."""
 
     first: int
+    count: int
     prepared: object
 
 
@@ -218,7 +219,7 @@ class Slots:
             if self._queued == len(self._requests):
                 break
             asked = self._requests[self._queued]
-            if asked.prompt - first >= self._together:
+            if asked.prompt - first >= self._held.count:
                 break
             prompt = self._prompts[asked.prompt]
             source[row], last[row], filled[row] = asked.prompt - first, prompt[-1], len(prompt) - 1
@@ -226,6 +227,9 @@ class Slots:
             self._owner[row], self._filled[row] = self._queued, len(prompt) - 1
             self._queued += 1
         self._state = self._programs.insert(self._state, prepared, source, fresh, filled, last, request, budget)
+        self._skip_cancelled()
+        if self._queued == len(self._requests) or self._requests[self._queued].prompt - first >= self._held.count:
+            self._held = None  # every request of these prompts has a row
         return True
 
     @functools.cached_property
@@ -236,12 +240,14 @@ class Slots:
 
     def _prefilled(self, prompt: int):
         """(number of its first prompt, keys and values) of the prompts that were prefilled together with this one."""
-        if self._held is None or not 0 <= prompt - self._held.first < self._together:
+        if self._held is None or not 0 <= prompt - self._held.first < self._held.count:
             started = time.perf_counter()
             tokens, lengths = decode.pad_prompts(self._prompts[prompt:prompt + self._together])
+            count = len(tokens)
             tokens = np.pad(tokens, ((0, self._together - len(tokens)), (0, self._width - tokens.shape[1])))
             lengths = np.pad(lengths, (0, self._together - len(lengths)), constant_values=1)
-            self._held = _Prompts(prompt, jax.block_until_ready(self._programs.prefill(self._params, tokens, lengths)))
+            prepared = jax.block_until_ready(self._programs.prefill(self._params, tokens, lengths))
+            self._held = _Prompts(prompt, count, prepared)
             self.report.prefill_seconds += time.perf_counter() - started
             self._idle_since += time.perf_counter() - started  # the device was busy
         return self._held.first, self._held.prepared
@@ -281,7 +287,7 @@ class Slots:
             for size in self._sizes:
                 self._warm(rows, size)
             rows = rows // 2 if _halves(rows) else 0
-        self._state = None
+        self._state, self._idle_since = None, time.perf_counter()
 
     def _warm(self, rows: int, size: int) -> None:
         programs, whole, none = self._programs, np.arange(rows), np.zeros(rows, bool)

@@ -15,7 +15,7 @@ from r1jax.models.config import ModelConfig
 from r1jax.sampler import decode
 from r1jax.sampler.sampling import Sampling
 
-SMALLEST_CACHE = 64  # slots of a row's cache at first; it doubles as rows grow
+SMALLEST_CACHE = 128  # slots of a row's cache at first; it doubles as rows grow
 
 
 @dataclass(frozen=True)

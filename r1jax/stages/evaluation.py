@@ -43,7 +43,7 @@ class Evaluator:
         found, samples = suite.evaluate(
             self._experiment.model, params, self._context.tokenizer, self._experiment.data.prompt, self._questions,
             config, keys.key_for(self._experiment.seed, 0, "evaluation"), mesh=self._context.mesh, slots=rl.slots,
-            max_new_tokens=budget, suite=name, step=step)
+            max_new_tokens=budget, suite=name, step=step, max_prompt_tokens=rl.max_prompt_tokens)
         self._artifact.write_samples(step, "eval", samples)
         self._spent += time.perf_counter() - began
         self.last = found

@@ -1,0 +1,33 @@
+"""PPO beside GRPO: a critic and generalised advantage estimation in the place of the group's mean.
+
+Paper: DeepSeek-R1, version 2, appendix A.3 (figure 4, DeepSeek-Coder-V2-Lite on MATH): PPO with lambda 0.95, the value
+that libraries default to, is considerably worse than GRPO; with lambda 1.0 it nearly equals it.
+
+    r1jax run experiments/ablations/ppo.py:tiny --version lambda-1                                  two CPU cores
+    r1jax run experiments/ablations/ppo.py:tiny --version lambda-0.95 --set rl.loss.critic.lam=0.95
+
+The GRPO of the comparison is experiments/r1_zero.py:tiny: the same base, questions, samples, learning rate and steps.
+PPO here has its critic as a head on the policy (no second model), which learns from the same rollouts.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from runpy import run_path
+
+from r1jax.core.config import Experiment
+from r1jax.losses.policy import ppo
+from r1jax.models import config
+
+SCALES = ("tiny",)
+R1_ZERO = Path(__file__).parent.parent / "r1_zero.py"
+
+
+def get_config(scale: str) -> Experiment:
+    """The experiment at one of SCALES."""
+    return {"tiny": tiny}[scale]()
+
+
+def tiny() -> Experiment:
+    """Lambda 1: every token of a response is credited with all of its reward, less what the critic expected."""
+    base = run_path(str(R1_ZERO))["tiny"]()
+    return replace(base, name="ppo", model=config.tiny(heads_out=("value",)), rl=replace(base.rl, loss=ppo(lam=1.0)))
