@@ -4,7 +4,7 @@
 samples by truncated importance weights; the R1 papers do not speak of it. R1-Zero on the tiny world, half its steps:
 
     r1jax run experiments/ablations/low_precision.py:truncated     bfloat16 rollouts, float32 trainer, weights up to 2
-    r1jax run experiments/ablations/low_precision.py:masked        the same, tokens with a ratio outside 0.5 to 5 left out
+    r1jax run experiments/ablations/low_precision.py:masked        the same, tokens outside 0.5 to 5 left out
     r1jax run experiments/ablations/low_precision.py:ignored       the same without a correction
     r1jax run experiments/ablations/low_precision.py:bfloat16      rollouts and trainer in bfloat16, weights up to 2
     r1jax run experiments/ablations/low_precision.py:bfloat16_ignored

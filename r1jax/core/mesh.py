@@ -7,11 +7,12 @@ that the mesh has the axes ``data``, ``fsdp``, ``tensor`` and ``expert``.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from r1jax.core.config import MeshConfig
 from r1jax.core.errors import ConfigError
@@ -84,6 +85,16 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def batch_shards(mesh: Mesh) -> int:
     """Into how many parts the batch axis is split."""
     return math.prod(mesh.shape[name] for name in RULES["batch"])
+
+
+def memory_bytes(mesh: Mesh | AbstractMesh) -> int:
+    """Memory of all of a mesh's devices together; of CPU devices, which share it, the machine's; 0: not known."""
+    if isinstance(mesh, AbstractMesh):
+        return 0
+    devices = list(mesh.devices.flat)
+    if devices[0].platform == "cpu":
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return sum((device.memory_stats() or {}).get("bytes_limit", 0) for device in devices)
 
 
 def check_batch(mesh: Mesh, rows: int, what: str) -> None:

@@ -20,9 +20,13 @@ import numpy as np
 from r1jax.core import keys, log
 from r1jax.core.config import Experiment
 from r1jax.core.errors import ConfigError
-from r1jax.core.mesh import check_batch
+from r1jax.core.mesh import check_batch, memory_bytes
 from r1jax.core.types import Batch
+from r1jax.models import spec
 from r1jax.rewards import combine
+from r1jax.sampler.decode import ROUND
+from r1jax.sampler.programs import cache_bytes
+from r1jax.sampler.rollout import check_context
 from r1jax.sampler.sampling import Sampling, check_training
 from r1jax.stages import objective, problems
 from r1jax.stages.budget import at_least_one, budget_at
@@ -132,8 +136,10 @@ def check(experiment: Experiment, context: Context) -> None:
     check_training(Sampling(context.tokenizer.eos, rl.temperature))
     check_batch(context.mesh, rl.rows_per_micro_batch, "rl.rows_per_micro_batch")
     check_batch(context.mesh, rl.slots, "rl.slots")
+    check_memory(experiment, memory_bytes(context.mesh))
     if rl.group_size < 2:
         raise ConfigError(f"rl.group_size={rl.group_size}: a group of one has no baseline; use at least 2.")
+    check_context(experiment.model, rl.max_prompt_tokens, max(budget for _, budget in rl.max_new_tokens))
     longest = rl.max_prompt_tokens + max(budget for _, budget in rl.max_new_tokens)
     if rl.row_length < longest:
         raise ConfigError(f"rl.row_length={rl.row_length} cannot hold a prompt of {rl.max_prompt_tokens} tokens with "
@@ -143,6 +149,30 @@ def check(experiment: Experiment, context: Context) -> None:
     if rl.steps % rl.minibatches:
         raise ConfigError(f"rl.steps={rl.steps} is not a multiple of rl.minibatches={rl.minibatches}: a rollout would "
                           "be cut short.")
+
+
+def memory_needed(experiment: Experiment) -> dict[str, int]:
+    """Bytes that an RL run holds at once, by what for; activations, which depend on the kernels, not counted."""
+    rl, cfg = experiment.rl, experiment.model
+    longest = rl.max_prompt_tokens + max(budget for _, budget in rl.max_new_tokens) + ROUND
+    weights = 4 * spec.count(cfg)
+    samples = -(-rl.questions * rl.group_size // rl.minibatches)
+    grid = max(_smallest_stack(experiment, rl.questions * rl.group_size) * rl.rows_per_micro_batch,
+               samples * longest // rl.row_length // 2) * rl.row_length
+    return {"weights, gradient, two moments and reference": 5 * weights,
+            "the sampler's copy of the weights": weights,
+            f"keys and values of rl.slots={rl.slots} rows of {longest} tokens": cache_bytes(cfg, rl.slots, longest),
+            "the arrays of a rollout's updates": rl.minibatches * grid * 9 * 4}
+
+
+def check_memory(experiment: Experiment, available: int) -> None:
+    """Refuses a run whose weights, cache and batches are larger than the devices' memory (0: not known)."""
+    needed = memory_needed(experiment)
+    if available and sum(needed.values()) > available:
+        parts = ", ".join(f"{name} {size / 1e6:,.0f} MB" for name, size in needed.items())
+        raise ConfigError(f"The run needs at least {sum(needed.values()) / 1e6:,.0f} MB and the devices have "
+                          f"{available / 1e6:,.0f} MB: {parts}. Lower rl.slots or rl.max_new_tokens, or use more "
+                          "devices.")
 
 
 def resume(experiment: Experiment, artifact: Artifact, state, abstract) -> tuple[int, Any, Any]:
