@@ -30,7 +30,7 @@ from r1jax.models.config import ModelConfig
 from r1jax.sampler.batcher import Slots
 from r1jax.sampler.rollout import rollout
 from r1jax.sampler.sampling import Sampling
-from r1jax.stages import rl
+from r1jax.stages import objective, rl
 from r1jax.stages.context import Context, put_batch, put_whole, start_state
 from r1jax.train import batches, optim
 from r1jax.train.step import make_step
@@ -118,7 +118,7 @@ def main() -> None:
     optimizer = optim.make(experiment.optim, experiment.rl.steps)
     params = load_params(cfg, workload.checkpoint(args.model, args.folder))
     state, _, where = start_state(experiment, context, optimizer, params)
-    step_fn = make_step(rl.make_loss(experiment), optimizer, where)
+    step_fn = make_step(objective.make_loss(experiment), optimizer, where)
     prompts, key = workload.prompts(model), jax.random.key(args.seed)
     engine = Slots(cfg, sampling, state.params, key, mesh=context.mesh, slots=SAMPLES,
                    max_prompt_tokens=workload.PROMPT_TOKENS, max_new_tokens=load.max_new_tokens)
