@@ -11,7 +11,7 @@ from r1jax.core.config import MeshConfig
 from r1jax.core.mesh import make_mesh
 from r1jax.models import spec
 from r1jax.models.config import ModelConfig
-from r1jax.sampler import rollout
+from r1jax.sampler import batcher, programs, rollout
 from r1jax.sampler.sampling import Sampling
 
 EOS, BUDGET, SAMPLES = 1, 24, 4
@@ -45,3 +45,10 @@ def roll(world):
 def all_at_once(roll):
     """(rollout, report) of every request in a slot of its own."""
     return roll(slots=REQUESTS)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Rows are halved down to 8 and a cache begins with 64 slots, so that small rollouts do both."""
+    monkeypatch.setattr(batcher, "FEWEST_ROWS", 8)
+    monkeypatch.setattr(programs, "SMALLEST_CACHE", 64)
