@@ -10,6 +10,7 @@ of each phase (flops.py).
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 
@@ -24,7 +25,7 @@ from r1jax import __version__
 from r1jax.core.cache import enable_compilation_cache
 from r1jax.core.config import Experiment, MeshConfig, OptimConfig, RLConfig
 from r1jax.core.mesh import make_mesh
-from r1jax.losses import policy
+from r1jax.losses.policy import grpo
 from r1jax.models import spec
 from r1jax.models.config import ModelConfig
 from r1jax.sampler.batcher import Slots
@@ -36,9 +37,8 @@ from r1jax.train import batches, optim
 from r1jax.train.step import make_step
 
 SAMPLES = workload.PROMPTS * workload.GROUP
-ROWS = int(os.environ.get("R1JAX_ROWS", "16"))  # packed rows a micro-batch
-LOSS = policy.PolicyLoss(advantage=policy.group_norm, surrogate=policy.clip(low=0.2, high=0.2),
-                         aggregate=policy.sequence_mean, kl=policy.k3, beta=0.0)
+ROWS = int(os.environ.get("R1JAX_ROWS", "4"))  # packed rows a micro-batch
+LOSS = dataclasses.replace(grpo, beta=0.0)
 
 
 def model_config(model: workload.Model) -> ModelConfig:
