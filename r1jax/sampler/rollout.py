@@ -84,7 +84,7 @@ def _deliver(engine: Slots, out: Rollout, pieces: Sequence[Piece], on_finished, 
         after = before + len(piece.tokens)
         out.tokens[request, before:after], out.sampler_logp[request, before:after] = piece.tokens, piece.logp
         cut = None if stop is None else stop(out.tokens[request, :after], len(piece.tokens))
-        if cut is not None and (cut < after or not ended):
+        if cut is not None:
             out.tokens[request, cut:after], out.sampler_logp[request, cut:after] = 0, 0
             after, ended, finished = cut, True, True
             engine.cancel([request])
