@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from r1jax.core.config import load
 from r1jax.core.errors import ConfigError
 from r1jax.core.records import Scores
 from r1jax.losses.policy import dapo
@@ -76,6 +77,30 @@ def test_advantages_are_the_groups(micro):
     expected = {0: 1, 1: -1, 2: -1, 3: 1, 4: 0, 5: 0, 6: 0, 7: 0, 8: 1 / spread, 9: -1 / spread, 10: 0}
     assert by_sample == pytest.approx(expected, abs=1e-5)
     assert all(by_sample[sample] == 0 for sample in FLAT)
+
+
+@pytest.mark.parametrize(("changes", "stacked"), [
+    ((), 1),  # 8 samples an update, rows of 64 for samples of at most 56, 8 rows a micro-batch
+    (("rl.rows_per_micro_batch=2",), 4),
+    (("rl.rows_per_micro_batch=3",), 3),
+    (("rl.rows_per_micro_batch=2", "rl.row_length=112"), 2),  # two of the longest fit a row
+    (("rl.rows_per_micro_batch=2", "rl.max_new_tokens=((0, 12), (6, 20))", "rl.row_length=112"), 4),  # of any budget
+])
+def test_arrays_hold_an_update_of_the_longest_samples(micro, changes, stacked):
+    """So that updates of one run share a program, whatever the lengths."""
+    made = rl.minibatches(micro(*changes), experience(micro().rl.loss), 0)
+    assert [batch.tokens.shape[0] for batch, _, _ in made] == [stacked] * 2
+    assert all(count == 1 for _, count, _ in made)
+
+
+def test_arrays_for_the_longest_samples_are_bounded(micro):
+    """The tiny experiment's 256 samples an update would need 64 micro-batches if each took a row."""
+    tiny = load("experiments/r1_zero.py:tiny").rl
+    experiment = replace(micro(), rl=replace(tiny, minibatches=1))
+    (batch, count, _), = rl.minibatches(replace(experiment, rl=replace(experiment.rl, rows_per_micro_batch=1)),
+                                        experience(tiny.loss), 0)
+    assert batch.tokens.shape == (16, 1, 320) and count == 1
+    assert rl._smallest_stack(replace(experiment, rl=replace(tiny, rows_per_micro_batch=4)), 1024) == 32
 
 
 def test_minibatches_are_shuffled_anew_each_rollout_and_the_same_way_each_time(micro):

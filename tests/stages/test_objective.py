@@ -288,7 +288,7 @@ def test_what_can_work_is_not_refused(micro, context, changes, loss):
 def test_the_overlong_penalty_follows_the_budget_in_force(train, micro):
     """A fifth of the budget is the buffer: 11 of 12 tokens cost a half, 12 of 12 and 6 of 6 are cut off."""
     artifact = train(micro("rl.rewards=(('overlong', 1.0),)", "rl.max_new_tokens=((0, 12), (2, 6))", "rl.steps=4",
-                           "evaluation.every=4", "evaluation.problems=1"))
+                           "evaluation.every=4", "evaluation.problems=2"))
     rows = {step: artifact.samples(step, "rollouts") for step in (0, 2)}
     seen = {step: {(len(row["completion_ids"]), row["scores"]["overlong"]) for row in rows[step]} for step in rows}
     by_hand = {0: {11: -0.5, 12: -1.0}, 2: {6: -1.0}}

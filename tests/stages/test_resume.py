@@ -15,6 +15,7 @@ import pytest
 from r1jax.core.cache import enable_compilation_cache
 from r1jax.core.errors import StoreError
 from r1jax.models import spec
+from r1jax.stages import rollouts
 from r1jax.stages import run as stage_runner
 from r1jax.stages.context import split_state
 from r1jax.store import Store
@@ -120,12 +121,69 @@ def test_reinforcement_survives_kill_9(store, uninterrupted, micro):
 
 
 @pytest.mark.slow
+def test_a_critic_survives_kill_9(store, uninterrupted, micro):
+    kill_and_compare("ppo", "micro", (3,), store, uninterrupted, micro(scale="ppo"))
+
+
+@pytest.mark.slow
 def test_reinforcement_survives_many_kills(store, uninterrupted, micro):
     kill_and_compare("rl", "micro", (1, 2, 5, 6, 8, 10), store, uninterrupted, micro())
 
 
 def test_pretraining_survives_kill_9(store, uninterrupted, micro):
     kill_and_compare("pretrain", "micro-base", (2, 6), store, uninterrupted, micro(scale="pretrain"))
+
+
+class Interrupted(Exception):
+    """What ends a run in these tests."""
+
+
+def interrupt(monkeypatch, target, call):
+    """The call of a function with this number, from 0, raises; returns the list of the calls."""
+    calls, (module, name) = [], target
+    original = getattr(module, name)
+
+    def counted(*arguments, **named):
+        calls.append(None)
+        if len(calls) == call + 1:
+            raise Interrupted
+        return original(*arguments, **named)
+
+    monkeypatch.setattr(module, name, counted)
+    return calls
+
+
+def test_a_rollout_that_is_interrupted_is_sampled_again_as_it_was(train, micro, finished, monkeypatch):
+    """The scoring of the second rollout's second group fails, while the others are still being sampled."""
+    with monkeypatch.context() as patch:
+        interrupt(patch, (rollouts.combine, "score"), 5)
+        with pytest.raises(Interrupted):
+            train(micro(), "again")
+    artifact = train(micro(), "again")
+    assert_same(artifact, finished, micro())
+
+
+@pytest.fixture
+def with_a_critic(micro):
+    """PPO with dynamic sampling, so that nearly every rollout takes several tries."""
+    return micro("rl.dynamic_sampling=3", "rl.rewards=(('accuracy', 1.0),)", "rl.keep_rollouts=8",
+                 "rl.group_size=4", scale="ppo")
+
+
+def test_a_critic_and_dynamic_sampling_are_resumed(train, with_a_critic, monkeypatch):
+    """Interrupted within a further try of the last rollout: the same weights, value head, moments and samples."""
+    with monkeypatch.context() as patch:
+        calls = interrupt(patch, (rollouts, "respond"), -1)
+        expected = train(with_a_critic, "whole")
+    tries = [record["rollout/tries"] for record in expected.metrics() if "rollout/tries" in record]
+    assert len(tries) == 3 and len(calls) == sum(tries) and tries[-1] > 1, tries
+    head = expected.load_params(spec.abstract(with_a_critic.model))["value_head"]
+    assert np.abs(head).max() > 0.01
+    with monkeypatch.context() as patch:
+        interrupt(patch, (rollouts, "respond"), len(calls) - 1)
+        with pytest.raises(Interrupted):
+            train(with_a_critic, "interrupted")
+    assert_same(train(with_a_critic, "interrupted"), expected, with_a_critic)
 
 
 @pytest.mark.slow
