@@ -38,7 +38,7 @@ def tiny() -> Experiment:
         optim=OptimConfig(learning_rate=3e-4, b2=0.95),
         rl=RLConfig(steps=64, questions=64, group_size=16, minibatches=4, loss=grpo, rewards=REWARDS,
                     max_new_tokens=((0, 288),), max_prompt_tokens=20, old_logp="sampler", reference_every=32,
-                    row_length=320, rows_per_micro_batch=4, checkpoint_every=4),
+                    row_length=320, rows_per_micro_batch=4, slots=24, checkpoint_every=4),
         evaluation=EvalConfig(every=8, problems=64, samples=16),
     )
 

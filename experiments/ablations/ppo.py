@@ -7,7 +7,7 @@ that libraries default to, is considerably worse than GRPO; with lambda 1.0 it n
     r1jax run experiments/ablations/ppo.py:tiny --version lambda-0.95 --set rl.loss.critic.lam=0.95
 
 The GRPO of the comparison is experiments/r1_zero.py:tiny: the same base, questions, samples, learning rate and steps.
-PPO here has its critic as a head on the policy (no second model), which learns from the same rollouts.
+PPO here has its critic as a head on the policy's states (no second model), which learns from the same rollouts.
 """
 
 from dataclasses import replace
@@ -30,4 +30,5 @@ def get_config(scale: str) -> Experiment:
 def tiny() -> Experiment:
     """Lambda 1: every token of a response is credited with all of its reward, less what the critic expected."""
     base = run_path(str(R1_ZERO))["tiny"]()
-    return replace(base, name="ppo", model=config.tiny(heads_out=("value",)), rl=replace(base.rl, loss=ppo(lam=1.0)))
+    return replace(base, name="ppo", model=config.tiny(heads_out=("value",)), rl=replace(base.rl, loss=ppo(lam=1.0)),
+                   optim=replace(base.optim, critic_learning_rate=3e-3))

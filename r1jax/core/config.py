@@ -42,6 +42,7 @@ class OptimConfig:
       name: "adamw" or "muon" (Muon on matrices, AdamW on the rest).
       learning_rate: peak. schedule: "constant", "cosine" or "linear" decay to
         ``final_fraction * learning_rate`` after ``warmup_steps`` of linear warm-up.
+      critic_learning_rate: constant, of a value head, whose gradient is then clipped on its own; None: as the rest.
     """
 
     name: str = "adamw"
@@ -53,6 +54,7 @@ class OptimConfig:
     b2: float = 0.95
     weight_decay: float = 0.0
     clip_norm: float = 1.0
+    critic_learning_rate: float | None = None
 
 
 @dataclass(frozen=True)

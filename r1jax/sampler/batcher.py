@@ -25,7 +25,7 @@ from r1jax.sampler.decode import ROUND
 from r1jax.sampler.programs import cache_bytes, cache_size, programs
 from r1jax.sampler.sampling import Sampling
 
-FEWEST_ROWS = 16  # with nothing queued the rows are halved as they end, down to this
+FEWEST_ROWS = 8  # with nothing queued the rows are halved as they end, down to this
 
 
 @dataclass
@@ -107,6 +107,7 @@ class Slots:
         self._queued = 0  # the first request that has no row yet
         self._held: _Prompts | None = None
         self._prepared = self._state = self._running = None
+        self._size = 0
         self._owner = np.full((0,), -1)  # request of each row, -1 where it is free
         self._filled = np.zeros((0,), np.int64)
         self._cancelled: set[int] = set()
@@ -162,8 +163,7 @@ class Slots:
         while self._refill():
             pass
         self._fit()
-        self.report.cache_bytes = max(self.report.cache_bytes, cache_bytes(self._cfg, len(self._owner),
-                                                                           self._state.kv.slots))
+        self.report.cache_bytes = max(self.report.cache_bytes, cache_bytes(self._cfg, len(self._owner), self._size))
         self._state, sampled = self._programs.run(self._prepared, self._key, self._state,
                                                   np.asarray(ROUND, np.int32))
         self._running = sampled, self._owner.copy(), time.perf_counter()
@@ -195,7 +195,8 @@ class Slots:
         """Weights as decoding reads them, and empty rows."""
         rows = min(self._slots, len(self._requests) - self._queued)
         self._prepared = self._programs.prepare(self._params)
-        self._state = self._programs.empty(rows, cache_size(self._width + ROUND, self._limit))
+        self._size = cache_size(self._width + ROUND, self._limit)  # cache slots of each row
+        self._state = self._programs.empty(rows, self._size)
         self._owner, self._filled = np.full((rows,), -1), np.zeros((rows,), np.int64)
         self._unwanted = np.zeros((rows,), bool)
 
@@ -210,10 +211,7 @@ class Slots:
         if not len(free) or self._queued == len(self._requests):
             return False
         first, prepared = self._prefilled(self._requests[self._queued].prompt)
-        rows = len(self._owner)
-        source, last = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
-        filled, request, budget = (np.zeros(rows, np.int32) for _ in range(3))
-        fresh = np.zeros(rows, bool)
+        table = np.zeros((6, len(self._owner)), np.int32)  # one transfer; its rows: see Programs.insert
         for row in free:
             self._skip_cancelled()
             if self._queued == len(self._requests):
@@ -222,11 +220,10 @@ class Slots:
             if asked.prompt - first >= self._held.count:
                 break
             prompt = self._prompts[asked.prompt]
-            source[row], last[row], filled[row] = asked.prompt - first, prompt[-1], len(prompt) - 1
-            request[row], budget[row], fresh[row] = self._queued, asked.budget, True
+            table[:, row] = asked.prompt - first, True, len(prompt) - 1, prompt[-1], self._queued, asked.budget
             self._owner[row], self._filled[row] = self._queued, len(prompt) - 1
             self._queued += 1
-        self._state = self._programs.insert(self._state, prepared, source, fresh, filled, last, request, budget)
+        self._state = self._programs.insert(self._state, prepared, table)
         self._skip_cancelled()
         if self._queued == len(self._requests) or self._requests[self._queued].prompt - first >= self._held.count:
             self._held = None  # every request of these prompts has a row
@@ -259,18 +256,18 @@ class Slots:
         """
         taken = self._owner >= 0
         while self._queued == len(self._requests) and _halves(len(taken)) and 2 * taken.sum() <= len(taken):
-            self._resize(np.sort(np.argsort(~taken, kind="stable")[:len(taken) // 2]), self._state.kv.slots)
+            self._resize(np.sort(np.argsort(~taken, kind="stable")[:len(taken) // 2]), self._size)
             taken = self._owner >= 0
         longest = max(int(self._filled[taken].max(initial=0)) + ROUND, self._width)
         target, everyone = cache_size(longest, self._limit), np.arange(len(taken))
-        for size in self._sizes if target >= self._state.kv.slots else self._sizes[::-1]:
-            if min(self._state.kv.slots, target) <= size <= max(self._state.kv.slots, target):
-                self._resize(everyone, size)
+        if self._size < 2 * target:
+            target = max(target, self._size)  # to shrink by less than half is not worth the copy
+        while target != self._size:
+            at = self._sizes.index(self._size)
+            self._resize(everyone, self._sizes[at + 1 if target > self._size else at - 1])
 
     def _resize(self, rows: np.ndarray, size: int) -> None:
-        if len(rows) == len(self._owner) and size == self._state.kv.slots:
-            return
-        self._state = self._programs.resize(self._state, rows, size)
+        self._state, self._size = self._programs.resize(self._state, rows, size), size
         self._owner, self._filled, self._unwanted = self._owner[rows], self._filled[rows], self._unwanted[rows]
 
     @functools.cached_property
@@ -290,16 +287,15 @@ class Slots:
         self._state, self._idle_since = None, time.perf_counter()
 
     def _warm(self, rows: int, size: int) -> None:
-        programs, whole, none = self._programs, np.arange(rows), np.zeros(rows, bool)
-        zeros = np.zeros(rows, np.int32)
+        programs, whole = self._programs, np.arange(rows)
         state = programs.empty(rows, size)
         at = self._sizes.index(size)
         for other in self._sizes[max(at - 1, 0):at] + self._sizes[at + 1:at + 2]:
             programs.resize(state, whole, other)
         if _halves(rows):
             programs.resize(state, whole[:rows // 2], size)
-        state = programs.insert(state, self._held.prepared, zeros, none, zeros, zeros, zeros, zeros)
-        state = programs.drop(state, jnp.asarray(none))
+        state = programs.insert(state, self._held.prepared, np.zeros((6, rows), np.int32))
+        state = programs.drop(state, jnp.zeros((rows,), bool))
         jax.block_until_ready(programs.run(self._prepared, self._key, state, np.asarray(ROUND, np.int32)))
 
 

@@ -20,7 +20,10 @@ SMALLEST_CACHE = 128  # slots of a row's cache at first; it doubles as rows grow
 
 @dataclass(frozen=True)
 class Programs:
-    """The jitted functions of an engine; kept from one rollout to the next."""
+    """The jitted functions of an engine; kept from one rollout to the next.
+
+    insert: (state, prompts, table [6, B] int32 of source, fresh, filled, last, request, budgets) as decode.insert.
+    """
 
     prepare: Callable
     prefill: Callable
@@ -43,6 +46,10 @@ def programs(cfg: ModelConfig, sampling: Sampling, mesh, unroll: bool) -> Progra
 
         return jax.lax.with_sharding_constraint(state, jax.tree_util.tree_map_with_path(place, state))
 
+    def insert(state, prompts, table):
+        source, fresh, *rest = table
+        return over_rows(decode.insert(state, prompts, source, fresh > 0, *rest))
+
     def run(prepared, key, state, steps):
         state, sampled = decode.decode_round(cfg, sampling, prepared, key, state, steps)
         return over_rows(state), jax.lax.with_sharding_constraint(sampled, replicated(mesh))
@@ -50,7 +57,7 @@ def programs(cfg: ModelConfig, sampling: Sampling, mesh, unroll: bool) -> Progra
     return Programs(
         prepare=jax.jit(lambda params: incremental.prepare(cfg, params, unroll)),
         prefill=jax.jit(lambda params, tokens, lengths: decode.prefill(cfg, params, tokens, lengths, unroll)),
-        insert=jax.jit(lambda *rest: over_rows(decode.insert(*rest)), donate_argnums=0),
+        insert=jax.jit(insert, donate_argnums=0),
         drop=jax.jit(lambda state, rows: over_rows(decode.drop(state, rows)), donate_argnums=0),
         run=jax.jit(run, donate_argnums=2),
         empty=jax.jit(lambda rows, slots: over_rows(decode.empty_state(cfg, rows, slots, unroll)),

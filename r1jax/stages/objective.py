@@ -1,6 +1,8 @@
 """What a policy update optimises: the policy loss of a batch and, for PPO, its critic.
 
 A critic is a scalar head on the policy's last hidden states (model.heads_out = ("value",)): one model, one forward.
+It reads those states and does not move them: its gradient is some thirty times the policy's, and let into the layers it
+destroys the policy (LOG.md).
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ def make_loss(experiment: Experiment) -> Callable[[Any, Batch], tuple[jax.Array,
                     "mismatch/mean_abs_sum": masked_sum(jnp.abs(gap), live),
                     "mismatch/max_abs": masked_max(jnp.abs(gap), live)}
         if rl.loss.critic is not None:
-            values = transformer.scalar(params, hidden, "value")
+            values = transformer.scalar(params, jax.lax.stop_gradient(hidden), "value")
             extra, more = value_loss(values, batch.old_values, batch.returns, batch.weights, clip=rl.loss.critic.clip)
             value, metrics = value + rl.loss.critic.coefficient * extra, metrics | more
         return value, metrics

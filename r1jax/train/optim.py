@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import optax
 from optax.contrib import MuonDimensionNumbers
 
@@ -57,6 +58,18 @@ def make(config: OptimConfig, steps: int) -> optax.GradientTransformation:
             muon_weight_dimension_numbers=muon_dimensions, consistent_rms=0.2)
     else:
         raise ConfigError(f"optim.name={config.name!r} is unknown; use 'adamw' or 'muon'.")
-    if config.clip_norm <= 0:
+    optimizer = _clipped(config, optimizer)
+    if config.critic_learning_rate is None:
         return optimizer
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
+    critic = _clipped(config, optax.adamw(config.critic_learning_rate, config.b1, config.b2, weight_decay=0.0))
+    return optax.partition({"policy": optimizer, "critic": critic}, _groups)
+
+
+def _clipped(config: OptimConfig, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer) if config.clip_norm > 0 else optimizer
+
+
+def _groups(params) -> dict:
+    """Which optimizer each weight has, by its top-level name."""
+    return {name: jax.tree.map(lambda _, name=name: "critic" if name == "value_head" else "policy", tree)
+            for name, tree in params.items()}
