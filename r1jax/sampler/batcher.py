@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from r1jax.core.compiles import compiled_programs
@@ -157,7 +156,7 @@ class Slots:
         if self._state is None:
             self._begin()
         if self._unwanted.any():
-            self._state = self._programs.drop(self._state, jnp.asarray(self._unwanted))
+            self._state = self._programs.drop(self._state, self._unwanted.copy())
             self._unwanted[:] = False
         self._fit()
         while self._refill():
@@ -295,7 +294,7 @@ class Slots:
         if _halves(rows):
             programs.resize(state, whole[:rows // 2], size)
         state = programs.insert(state, self._held.prepared, np.zeros((6, rows), np.int32))
-        state = programs.drop(state, jnp.zeros((rows,), bool))
+        state = programs.drop(state, np.zeros(rows, bool))
         jax.block_until_ready(programs.run(self._prepared, self._key, state, np.asarray(ROUND, np.int32)))
 
 
