@@ -45,6 +45,10 @@ class Evaluator:
             config, keys.key_for(self._experiment.seed, 0, "evaluation"), mesh=self._context.mesh, slots=rl.slots,
             max_new_tokens=budget, suite=name, step=step, max_prompt_tokens=rl.max_prompt_tokens)
         self._artifact.write_samples(step, "eval", samples)
-        self._spent += time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        if step:
+            self._spent += seconds
+        else:
+            self._began = time.perf_counter()  # the first one compiles what the rollouts use too: it does not count
         self.last = found
-        return found | {"eval/seconds": time.perf_counter() - began}
+        return found | {"eval/seconds": seconds}
