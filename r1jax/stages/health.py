@@ -31,7 +31,8 @@ class Health:
         """
         if first:
             self._rollout(experience)
-            if found["mismatch/max_abs"] > DRIFT[self._experiment.model.dtype]:
+            cfg, rl = self._experiment.model, self._experiment.rl
+            if found["mismatch/max_abs"] > max(DRIFT[cfg.dtype], DRIFT[rl.rollout_dtype or cfg.dtype]):
                 log.warn(f"Step {step}: sampler and trainer drift apart: their log-probabilities differ by up to "
                          f"{found['mismatch/max_abs']:.3g} (mean {found['mismatch/mean_abs']:.3g}). Check that both "
                          "use the same temperature, weights and compute type, or set rl.old_logp=trainer.")
