@@ -128,6 +128,7 @@ def _add_sample_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=_count, default=1, help="number of answers (default: 1)")
     parser.add_argument("--temperature", type=_temperature, default=1.0, help="0 is greedy (default: 1.0)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers (default: 0)")
+    parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end an answer with this text")
     _add_budget(parser)
 
 
@@ -201,7 +202,7 @@ def _sample(options: argparse.Namespace) -> None:
 
     enable_compilation_cache()
     texts = sample_text(options.store, options.artifact, options.question, options.samples, options.temperature,
-                        options.max_new_tokens, options.seed)
+                        options.max_new_tokens, options.seed, options.stop)
     print("\n----\n".join(texts))
 
 

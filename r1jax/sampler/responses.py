@@ -115,9 +115,12 @@ def stop_at(tokenizer: Tokenizer, stop: Sequence[str], ids: np.ndarray, new: int
 
     ids: a response's tokens so far, of which the last `new` have not been looked at.
     """
-    if not any(text in tokenizer.decode(ids) for text in stop):
-        return None
-    for count in range(len(ids) - new, len(ids) + 1):
-        if any(text in tokenizer.decode(ids[:count]) for text in stop):
-            return count
-    return None
+    # a text of n bytes lies in at most n tokens, and a few more keep a space that a tokenizer drops at a beginning
+    first = max(len(ids) - new - max(len(text.encode()) for text in stop) - 8, 0)
+    counts = range(len(ids) - new, len(ids) + 1) if _has(tokenizer, stop, ids[first:]) else ()
+    return next((count for count in counts if _has(tokenizer, stop, ids[first:count])), None)
+
+
+def _has(tokenizer: Tokenizer, stop: Sequence[str], ids: np.ndarray) -> bool:
+    text = tokenizer.decode(ids)
+    return any(wanted in text for wanted in stop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,13 +90,13 @@ def evaluate_artifact(store_root: str, ref: str, suite: str, samples: int, tempe
 
 
 def sample_text(store_root: str, ref: str, question: str, samples: int, temperature: float, max_new_tokens: int | None,
-                seed: int) -> list[str]:
-    """An artifact's answers to one question, as text."""
+                seed: int, stop: Sequence[str] = ()) -> list[str]:
+    """An artifact's answers to one question, as text; each ends with the first of the `stop` texts, if one comes."""
     policy = load_policy(store_root, ref)
     asked = Problem("command-line", "general", question, "")
     with jax.set_mesh(policy.mesh):
         responses = respond(policy.model, policy.params, policy.tokenizer, policy.prompt, [asked],
                             keys.key_for(seed, 0, "sample"), sampling=Sampling(policy.tokenizer.eos, temperature),
                             samples=samples, max_new_tokens=max_new_tokens or policy.max_new_tokens, mesh=policy.mesh,
-                            slots=SLOTS)
+                            slots=SLOTS, stop=stop)
     return [completion.text for completion in responses.completions]
