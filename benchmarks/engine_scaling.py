@@ -91,6 +91,10 @@ def draw(measured: Sequence[dict], path: Path) -> None:
     titles = {"slots": "slots (context 256)", "context": "context in tokens (64 slots)"}
     for axis, (sweep, title) in zip(axes, titles.items(), strict=True):
         found = [row for row in measured if row["sweep"] == sweep]
+        axis.set_xlabel(title)
+        if not found:  # the time limit left all of them out
+            axis.text(0.5, 0.5, "not measured", ha="center", transform=axis.transAxes)
+            continue
         x = [row[sweep] for row in found]
         axis.plot(x, [row["tokens_per_second"] for row in found], marker="o", color="#1f5fa8")
         axis.fill_between(x, [row["low"] for row in found], [row["high"] for row in found], color="#1f5fa8", alpha=0.2)
@@ -98,7 +102,6 @@ def draw(measured: Sequence[dict], path: Path) -> None:
         axis.set_xticks(x, [f"{n:,}" for n in x])
         axis.set_ylim(bottom=0)
         axis.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
-        axis.set_xlabel(title)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("generated tokens a second")
     figure.savefig(path, dpi=150)
@@ -126,9 +129,8 @@ def main() -> int:
         measured.append(measure(point, model, folder, args.repeats))
         print(f"slots {point.slots}, context {point.context}: {measured[-1]['tokens_per_second']:,.0f} tokens/s",
               flush=True)
-        (args.out / "engine_scaling.json").write_text(json.dumps(
-            {"model": args.model, "machine": platform.platform(), "points": measured, "skipped": skipped}, indent=1)
-            + "\n")
+    found = {"model": args.model, "machine": platform.platform(), "points": measured, "skipped": skipped}
+    (args.out / "engine_scaling.json").write_text(json.dumps(found, indent=1) + "\n")
     if skipped:
         print(f"{len(skipped)} points were left out after {args.seconds:g} seconds; raise --seconds", file=sys.stderr)
     draw(measured, args.out / "engine_scaling.png")

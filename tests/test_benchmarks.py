@@ -10,6 +10,7 @@ import pytest
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(FOLDER))
 
+import engine_scaling  # noqa: E402
 import environments  # noqa: E402
 import flops  # noqa: E402
 import grpo_step  # noqa: E402
@@ -208,6 +209,20 @@ def test_a_bad_option_is_refused(given, capsys):
     with pytest.raises(SystemExit):
         grpo_step.arguments(given)
     assert "error:" in capsys.readouterr().err
+
+
+def test_points_of_the_sweeps():
+    points = engine_scaling.points()
+    assert [p.slots for p in points if p.sweep == "slots"] == [8, 16, 32, 64, 128, 256, 512]
+    assert {p.context for p in points if p.sweep == "slots"} == {256}
+    assert [p.context for p in points if p.sweep == "context"] == [128, 256, 512, 1024, 2048, 4096]
+    assert {p.slots for p in points if p.sweep == "context"} == {64}
+
+
+def test_a_sweep_that_was_left_out_does_not_stop_the_plot(tmp_path):
+    row = {"sweep": "slots", "slots": 8, "context": 256, "tokens_per_second": 100.0, "low": 90.0, "high": 110.0}
+    engine_scaling.draw([row, row | {"slots": 16}], tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_peers_are_pinned():

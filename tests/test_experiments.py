@@ -1,5 +1,6 @@
 """The experiment files: every scale loads, the paper's values are there, and each scale's code path holds together."""
 
+import dataclasses
 import functools
 import json
 import math
@@ -17,6 +18,7 @@ from r1jax.core.config import EvalConfig, Experiment, fingerprint, load
 from r1jax.core.errors import DataError
 from r1jax.core.records import Completion, Problem
 from r1jax.core.types import Batch
+from r1jax.losses.corrections import truncated_weight
 from r1jax.losses.policy import grpo
 from r1jax.models import incremental, spec
 from r1jax.rewards import combine
@@ -95,7 +97,8 @@ def test_the_budget_rises_at_the_end_of_the_rollout_that_holds_step_8200():
 
 def test_the_objective_is_grpo_as_printed():
     loss = paper().rl.loss
-    assert loss == grpo
+    assert dataclasses.replace(loss, correction=None) == grpo
+    assert loss.correction.func is truncated_weight and loss.correction.keywords == {"cap": 2.0}  # for bfloat16
     names = [getattr(f, "func", f).__name__ for f in (loss.advantage, loss.surrogate, loss.aggregate, loss.kl)]
     assert names == ["group_norm", "clipped_ratio", "sequence_mean", "k3"]
 

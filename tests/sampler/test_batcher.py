@@ -233,8 +233,8 @@ def test_every_prompt_is_prefilled_once_and_freed(world, slots, count, calls):
 def test_nothing_is_compiled_after_warming_up(world, slots, small):
     """Sixteen ragged requests and four late ones, twenty in rows that are halved and a cache that grows; one layer."""
     params = world.params | {"layers": jax.tree.map(lambda x: x[:1], world.params["layers"])}
-    engine = slots(slots=16, sampling=Sampling(ENDLESS, temperature=0.875), max_new_tokens=100, params=params,
-                   cfg=dataclasses.replace(world.cfg, layers=1))
+    cfg, sampling = dataclasses.replace(world.cfg, layers=1), Sampling(ENDLESS, temperature=0.875)
+    engine = slots(slots=16, sampling=sampling, max_new_tokens=100, params=params, cfg=cfg)
     for i in range(16):
         engine.submit([2 + i % 10] * (1 + i % 8), 1, 1 + 7 * i % 100)
     engine.warm_up()
@@ -253,6 +253,11 @@ def test_nothing_is_compiled_after_warming_up(world, slots, small):
     assert engine.report.compiled == 0
     assert rows == {16, 8} and sizes == {64, 128}
     assert sorted(found) == [i for i in range(20) if i != 3] and engine.report.host_seconds < 0.5
+    # and in none of these rows and sizes the tokens are others than in one call
+    prompts = [[2 + i % 10] * (1 + i % 8) for i in range(16)] + [[5, 5]] * 4
+    whole = decode.generate(cfg, sampling, params, prompts, world.key, max_new_tokens=100)
+    for i, (tokens, *_) in found.items():
+        assert tokens == whole.tokens[i, :1 + 7 * i % 100 if i < 16 else 100].tolist()
 
 
 def test_a_second_rollout_of_the_same_shapes_compiles_nothing(world, roll):
@@ -285,6 +290,16 @@ def test_the_report_by_hand(world, roll, slots, small):
     assert (report.tokens, report.rounds, report.slot_steps) == (8 * 51, 4, 16 * 16 + 8 * 34)
     assert report.cache_bytes == 2 * 2 * 16 * 64 * 2 * 4 * 4
     assert engine._state.kv.slots == 80 and len(engine._owner) == 8
+
+
+def test_rows_that_were_given_up_take_no_more_steps(slots):
+    """One of four rows is left after a round of 16 steps, and ends with its 20th token."""
+    engine = slots(sampling=Sampling(ENDLESS))
+    for budget in (24, 20, 24, 24):
+        engine.submit([3], 1, budget)
+    found = drain(engine, lambda turn: engine.cancel([0, 2, 3]) if turn == 0 else None)
+    assert list(found) == [1] and len(found[1][0]) == 20
+    assert (engine.report.rounds, engine.report.slot_steps, engine.report.tokens) == (2, 4 * 16 + 4 * 4, 20)
 
 
 def test_what_cannot_be_submitted(slots):
