@@ -203,7 +203,7 @@ def test_evaluation_keeps_to_its_share_of_the_time(micro, context, policy, monke
     for step, now in ((0, 60), (2, 110), (4, 120), (8, 200), (12, 241)):
         clock.now = now
         found[step] = evaluate(policy, step)
-    # the first and the last are always made, and the first does not count; step 2 is not due; at step 8 two fifths of the
+    # the first and the last are always made, the first does not count, step 2 is not due; at step 8 two fifths of the
     # time since the first evaluation's end were evaluation's
     assert found == {0: made, 2: {}, 4: made, 8: {}, 12: made}
     assert len(warnings) == 1 and warnings[0].startswith("Evaluation at step 8 is left out: it has taken 40% of")
