@@ -33,7 +33,8 @@ class Report:
 
     Attributes:
       tokens: sampled and kept. seconds: wall time. slot_steps: rows times steps that the device ran.
-      prefill_seconds, decode_seconds: waiting for the device. host_seconds: the device waiting for the host.
+      prefill_seconds, decode_seconds: the device at work. host_seconds: the device waiting for the host: between two
+        rounds and, where what the caller does meanwhile takes longer than a round, for that too.
       rounds: host round trips. compiled: programs made ready on the way. cache_bytes: most that keys and values took.
     """
 
@@ -149,12 +150,13 @@ class Slots:
         return self._queued < len(self._requests) or bool((self._owner >= 0).any())
 
     def launch(self) -> None:
-        """Fills free rows from the queue and starts a round; does nothing where nothing is left."""
-        if not self.busy:
+        """Fills free rows from the queue and starts a round; does nothing where nothing is left or a round runs."""
+        if self._running is not None or not self.busy:
             return
         before = compiled_programs()
         if self._state is None:
             self._begin()
+        self._widen()
         if self._unwanted.any():
             self._state = self._programs.drop(self._state, self._unwanted.copy())
             self._unwanted[:] = False
@@ -175,10 +177,14 @@ class Slots:
             return []
         sampled, owner, started = self._running
         self._running = None
+        late = sampled.new.is_ready()  # what the caller did meanwhile took longer than the round
         tokens, logp, new, live, finished = (np.asarray(x) for x in (sampled.tokens, sampled.logp, sampled.new,
                                                                      sampled.live, sampled.finished))
-        self._idle_since = time.perf_counter()
-        self.report.decode_seconds += self._idle_since - started
+        busy = time.perf_counter() - started
+        if late and self.report.rounds:  # when it ended is not known: beyond a usual round the device waited
+            busy = min(busy, self.report.decode_seconds / self.report.rounds)
+        self._idle_since = started + busy
+        self.report.decode_seconds += busy
         self.report.rounds += 1
         self.report.slot_steps += len(owner) * int(new.max())
         self._filled = self._filled + new
@@ -257,13 +263,25 @@ class Slots:
         while self._queued == len(self._requests) and _halves(len(taken)) and 2 * taken.sum() <= len(taken):
             self._resize(np.sort(np.argsort(~taken, kind="stable")[:len(taken) // 2]), self._size)
             taken = self._owner >= 0
-        longest = max(int(self._filled[taken].max(initial=0)) + ROUND, self._width)
+        longest = max(int(self._filled[taken].max(initial=0)), self._width) + ROUND
         target, everyone = cache_size(longest, self._limit), np.arange(len(taken))
         if self._size < 2 * target:
             target = max(target, self._size)  # to shrink by less than half is not worth the copy
         while target != self._size:
             at = self._sizes.index(self._size)
             self._resize(everyone, self._sizes[at + 1 if target > self._size else at - 1])
+
+    def _widen(self) -> None:
+        """More rows, up to the slots, where more requests wait than there are rows: they came after the start."""
+        rows = len(self._owner)
+        wanted = min(int((self._owner >= 0).sum()) + len(self._requests) - self._queued, self._slots)
+        if wanted < 2 * rows:
+            return
+        while rows < wanted:
+            rows *= 2
+        before, rows = len(self._owner), min(rows, self._slots)
+        self._resize(np.concatenate([np.arange(before), np.zeros(rows - before, int)]), self._size)
+        self._owner[before:], self._unwanted[before:] = -1, True
 
     def _resize(self, rows: np.ndarray, size: int) -> None:
         self._state, self._size = self._programs.resize(self._state, rows, size), size
@@ -276,6 +294,8 @@ class Slots:
 
     def warm_up(self) -> None:
         """Compiles every program that serving the queue may need, so that none is compiled on the way."""
+        if self._queued == len(self._requests):
+            raise ConfigError("Warming up needs at least one request in the queue; submit it first.")
         self._begin()
         self._prefilled(self._requests[self._queued].prompt)
         rows = len(self._owner)

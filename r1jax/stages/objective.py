@@ -23,6 +23,7 @@ from r1jax.losses.policy import policy_loss
 from r1jax.models import spec, transformer
 from r1jax.ops.logprobs import token_logprobs
 from r1jax.ops.masked import masked_max, masked_sum
+from r1jax.store import Artifact
 
 CHUNK = 8192  # tokens whose logits exist at a time
 
@@ -81,16 +82,18 @@ def make_estimate(critic: Critic) -> Callable[[Batch, jax.Array], Batch]:
     return estimate
 
 
-def start_params(experiment: Experiment, load: Callable[[Any], Any], mesh) -> Any:
-    """A parent's weights, with a value head of zeros where the policy has one and the parent none.
+def start_params(experiment: Experiment, parent: Artifact, mesh) -> Any:
+    """A parent's weights, with the heads that the policy has: a head that the parent lacks starts at zeros.
 
-    load: (abstract tree) -> parameters. A critic that expects nothing at first is as good as none.
+    parent: the artifact; its own configuration says which heads it has. One that the policy has not is left behind.
     """
     cfg = experiment.model
-    if "value" not in cfg.heads_out:
-        return load(spec.abstract(cfg, mesh))
-    params = load(spec.abstract(replace(cfg, heads_out=()), mesh))
-    return params | {"value_head": jnp.zeros((cfg.width,), jnp.float32)}
+    has = tuple((parent.config().get("model") or {}).get("heads_out") or ())
+    params = parent.load_params(spec.abstract(replace(cfg, heads_out=has), mesh))
+    for name in set(cfg.heads_out) - set(has):
+        params[f"{name}_head"] = jnp.zeros((cfg.width,), jnp.float32)
+    dropped = {f"{name}_head" for name in set(has) - set(cfg.heads_out)}
+    return {name: tree for name, tree in params.items() if name not in dropped}
 
 
 def check(experiment: Experiment) -> None:

@@ -8,6 +8,7 @@ section 2.1: 512 questions x 16 samples into 16 minibatches of 512, one inner ep
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ def update(step_fn, state, batch: Batch, count, padding: float) -> tuple[Any, di
     state, metrics = step_fn(state, batch, count)
     found = {name: float(value) for name, value in jax.device_get(metrics).items()}
     seconds = time.perf_counter() - began
-    tokens = float(np.sum(np.asarray(batch.segments)[: int(count)] > 0))
+    tokens = (1 - padding) * int(count) * math.prod(batch.tokens.shape[1:])
     return state, found | {"train/tokens_per_second": tokens / seconds, "train/padding": padding}
 
 
@@ -190,7 +191,7 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
     """
     rl = experiment.rl
     optimizer = optim.make(experiment.optim, rl.steps)
-    params = objective.start_params(experiment, context.parents["weights"].load_params, context.mesh)
+    params = objective.start_params(experiment, context.parents["weights"], context.mesh)
     state, abstract, where = start_state(experiment, context, optimizer, params)
     start, state, reference = resume(experiment, artifact, state, abstract)
     step_fn = make_step(objective.make_loss(experiment), optimizer, where)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import time
 import weakref
 from collections import defaultdict
 
@@ -312,3 +313,37 @@ def test_what_cannot_be_submitted(slots):
     assert not engine.busy and engine.collect() == []
     engine.launch()
     assert engine.report.rounds == 0
+
+
+@pytest.mark.parametrize("width", [112, 113, 120, 128])
+def test_prompt_widths_just_below_a_size_of_the_cache(world, roll, all_at_once, width):
+    """The smallest cache holds the widest prompt and a round, whatever the longest running row."""
+    found, _ = roll(slots=4, max_prompt_tokens=width)
+    same(found, all_at_once[0])
+
+
+def test_rows_are_added_for_requests_that_come_later(world, slots):
+    engine = slots(slots=8, max_new_tokens=24)
+    engine.submit(world.prompts[0], 1)
+    engine.launch()
+    engine.collect()
+    engine.submit(world.prompts[1], 7)
+    engine.launch()
+    assert len(engine._owner) == 8
+    found = drain(engine)
+    together = slots(slots=8, max_new_tokens=24)
+    together.submit(world.prompts[0], 1)
+    together.submit(world.prompts[1], 7)
+    assert {i: found[i] for i in range(1, 8)} == {i: drained for i, drained in drain(together).items() if i}
+
+
+def test_what_the_caller_does_beyond_a_round_is_the_hosts_time(world, slots):
+    engine = slots(slots=4, max_new_tokens=64)
+    engine.submit(world.prompts[0], 4)
+    for turn in range(4):
+        engine.launch()
+        if turn == 3:
+            time.sleep(0.5)
+        engine.collect()
+    engine.launch()
+    assert engine.report.host_seconds > 0.4 and engine.report.decode_seconds < 5

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -146,15 +147,21 @@ def test_a_value_far_from_the_old_one_is_clipped_in_the_loss(micro):
         assert float(value) == pytest.approx(-1 + coefficient * 0.5 * 1.3**2, rel=1e-5)  # on policy, advantages of 1
 
 
-def test_a_parent_without_a_value_head_starts_one_that_expects_nothing(micro, context, policy):
-    def load(abstract):
-        assert set(abstract) == set(policy)
-        return policy
+@pytest.mark.parametrize("head", [False, True])
+def test_a_parents_value_head_goes_on_and_a_new_one_expects_nothing(micro, context, policy, head):
+    held = policy | ({"value_head": jnp.full((16,), 0.5)} if head else {})
 
-    found = objective.start_params(micro(scale="ppo"), load, context.mesh)
+    def load_params(abstract):
+        assert set(abstract) == set(held)
+        return dict(held)
+
+    config = {"model": {"heads_out": ["value"] if head else []}}
+    parent = SimpleNamespace(config=lambda: config, load_params=load_params)
+    found = objective.start_params(micro(scale="ppo"), parent, context.mesh)
     assert set(found) == {*policy, "value_head"} and found["value_head"].shape == (16,)
-    assert not found["value_head"].any() and all(found[name] is policy[name] for name in policy)
-    assert objective.start_params(micro(), load, context.mesh) is policy
+    assert (np.asarray(found["value_head"]) == (0.5 if head else 0.0)).all()
+    assert all(found[name] is policy[name] for name in policy)
+    assert set(objective.start_params(micro(), parent, context.mesh)) == set(policy)
 
 
 # PPO as a run.
