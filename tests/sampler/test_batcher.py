@@ -144,17 +144,22 @@ def test_requests_that_come_while_others_run(world, slots, all_at_once, count):
 
 
 def test_prompts_that_come_after_others_were_prefilled(slots, roll):
-    """Two rows take two prompts a call; the third prompt is prefilled alone before the fourth is there."""
-    engine, prompts = slots(slots=2), [[3, 4, 5], [6], [7, 8, 9, 10], [2, 2], [11, 5]]
+    """Two rows take two prompts a call; the third is prefilled alone, and held while a request of it has no row."""
+    engine, prompts = slots(slots=2, sampling=Sampling(ENDLESS)), [[3, 4, 5], [6], [7, 8, 9, 10], [2, 2], [11, 5]]
     waiting = prompts[3:]
 
     def act(_):
         while engine._queued == 3 and waiting:
             engine.submit(waiting.pop(0))
 
-    for prompt in prompts[:3]:
-        engine.submit(prompt)
-    check(drain(engine, act), roll(prompts=prompts, samples=1, slots=5)[0], range(5))
+    engine.submit(prompts[0], 1, 5)  # its row is the only one that is free for the third prompt's two requests
+    engine.submit(prompts[1])
+    engine.submit(prompts[2], 2)
+    found = drain(engine, act)
+    assert not waiting
+    expected, _ = roll(prompts=[*prompts[:3], *prompts[2:]], samples=1, slots=6, sampling=Sampling(ENDLESS))
+    assert found.pop(0)[0] == expected.tokens[0, :5].tolist()
+    check(found, expected, range(1, 6))
 
 
 def test_an_uneven_batch_of_prompts_and_a_late_one(world, slots, roll):
@@ -222,10 +227,10 @@ def test_every_prompt_is_prefilled_once_and_freed(world, slots, count, calls):
         engine.launch()
         gc.collect()
         waiting = {request.prompt for request in engine._requests[engine._queued:]}
-        alive = [any(reference() is not None for reference in references) for references in held]
-        assert sum(alive) <= 1
-        if not waiting:
-            assert not any(alive)  # the last of a group has been admitted
+        ends = np.cumsum([len(batch) for batch in seen])
+        for batch, end, references in zip(seen, ends, held, strict=True):
+            needed = bool(waiting & set(range(end - len(batch), end)))
+            assert any(reference() is not None for reference in references) == needed
         engine.collect()
     assert len(seen) == calls
     assert [prompt for batch in seen for prompt in batch] == world.prompts
