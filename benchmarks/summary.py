@@ -66,7 +66,7 @@ def failure(runs: Sequence[Mapping[str, Any]], system: str, model: str, load: st
 
 
 HEADER = ("model", "load", "system", "generated tokens/s", "trained tokens/s", "step (s)", "length (mean, longest)",
-          "r1jax generates", "r1jax's whole step")
+          "r1jax generates", "r1jax trains", "r1jax's whole step")
 
 
 def rows(runs: Sequence[Mapping[str, Any]], systems: Sequence[str], models: Sequence[str],
@@ -79,10 +79,10 @@ def rows(runs: Sequence[Mapping[str, Any]], systems: Sequence[str], models: Sequ
             for system in systems:
                 found, error = by_round(runs, system, model, load), failure(runs, system, model, load)
                 if not found:
-                    out.append((model, load, system, error or "not run", *[""] * 5))
+                    out.append((model, load, system, error or "not run", *[""] * 6))
                     continue
                 figures = {name: spread([r[name] for r in found.values()]) for name in next(iter(found.values()))}
-                times = [ratios(ours, found, name) if system != OURS else None for name in ("generation", "whole")]
+                times = [ratios(ours, found, name) if system != OURS else None for name in ("generation", "training", "whole")]
                 label = system if error is None else f"{system} (a round failed)"
                 out.append((model, load, label, figures["generation"].text(), figures["training"].text(),
                             figures["seconds"].text(".2f"),

@@ -104,7 +104,7 @@ def pack(experiment: Experiment, prompts, out, rewards: np.ndarray, budget: int)
         [prompts[i // workload.GROUP] for i in range(SAMPLES)], [out.tokens[i, :n] for i, n in enumerate(out.lengths)],
         advantage=advantage, weights=weights, sampler_logp=[out.sampler_logp[i, :n] for i, n in enumerate(out.lengths)],
         row_length=experiment.rl.row_length)
-    return batches.stack(packed, experiment.rl.rows_per_micro_batch)
+    return batches.stack(packed, experiment.rl.rows_per_micro_batch, rl.smallest_stack(experiment, SAMPLES))
 
 
 def main() -> None:
@@ -114,7 +114,7 @@ def main() -> None:
     model, load = workload.MODELS[args.model], workload.LOADS[args.load]
     cfg = model_config(model)
     experiment, sampling = make_experiment(args, cfg, load), Sampling(workload.stop_ids(model, load))
-    context = Context(make_mesh(MeshConfig(), jax.devices()[:1]), tokenizer=None, store=None, parents={})
+    context = Context(make_mesh(MeshConfig()), tokenizer=None, store=None, parents={})
     optimizer = optim.make(experiment.optim, experiment.rl.steps)
     params = load_params(cfg, workload.checkpoint(args.model, args.folder))
     state, _, where = start_state(experiment, context, optimizer, params)

@@ -50,7 +50,7 @@ def minibatches(experiment: Experiment, experience: Experience, step: int) -> li
     order = keys.host_rng(experiment.seed, step, "shuffle").permutation(len(responses.completions))
     budget = budget_at(rl.max_new_tokens, step)
     everyone = rl.loss.beta or rl.loss.critic is not None
-    fewest = _smallest_stack(experiment, len(order))
+    fewest = smallest_stack(experiment, len(order))
     out = []
     for members in np.array_split(order, rl.minibatches):
         lengths, valid = responses.rollout.lengths[members], experience.kept[members]
@@ -67,7 +67,7 @@ def minibatches(experiment: Experiment, experience: Experience, step: int) -> li
     return out
 
 
-def _smallest_stack(experiment: Experiment, samples: int) -> int:
+def smallest_stack(experiment: Experiment, samples: int) -> int:
     """Micro-batches of an update's arrays: those of its longest samples, at most MOST_STACKED; one program for all."""
     rl = experiment.rl
     longest = rl.max_prompt_tokens + max(budget for _, budget in rl.max_new_tokens)
@@ -158,7 +158,7 @@ def memory_needed(experiment: Experiment) -> dict[str, int]:
     longest = rl.max_prompt_tokens + max(budget for _, budget in rl.max_new_tokens) + ROUND
     weights = 4 * spec.count(cfg)
     samples = -(-rl.questions * rl.group_size // rl.minibatches)
-    grid = max(_smallest_stack(experiment, rl.questions * rl.group_size) * rl.rows_per_micro_batch,
+    grid = max(smallest_stack(experiment, rl.questions * rl.group_size) * rl.rows_per_micro_batch,
                samples * longest // rl.row_length // 2) * rl.row_length
     return {"weights, gradient, two moments and reference": 5 * weights,
             "the sampler's copy of the weights": weights,
