@@ -127,7 +127,8 @@ class RLConfig:
         takes the recorded ones, which is exact where the two agree (the mismatch metrics say so).
       rollout_dtype: compute type of the sampler, "float32" or "bfloat16"; "": the model's.
       dynamic_sampling: most rollouts of new questions that are drawn until `questions` groups carry a signal
-        (DAPO, section 3.2); 1 takes the first as it is.
+        (DAPO, section 3.2); 1 takes the first as it is. Of a file's questions those of tries that
+        were not needed are passed over.
       checkpoint_every: steps, rounded up to the end of a rollout. keep_rollouts: rollout records
         written a rollout (0: none). max_skipped: updates in a row that may be skipped as not finite.
     """
@@ -196,7 +197,8 @@ def load(spec: str, overrides: Sequence[str] = ()) -> Experiment:
     module = _import_file(path)
     for attribute in ("SCALES", "get_config"):
         if not hasattr(module, attribute):
-            raise ConfigError(f"{path} has no {attribute}, so it is not an experiment file; see experiments/README.md.")
+            raise ConfigError(f"{path} has no {attribute}, so it is not an experiment file; experiments/r1_zero.py is "
+                              "one.")
     if scale not in module.SCALES:
         raise ConfigError(f"{path} has no scale {scale!r}; choose one of {', '.join(module.SCALES)}.")
     experiment = module.get_config(scale)

@@ -137,7 +137,7 @@ class Slots:
 
     def cancel(self, requests: Iterable[int]) -> None:
         """Gives up requests: queued ones never start, running ones free their rows, and nothing more comes of them."""
-        wanted = set(requests)
+        wanted = {request for request in requests if 0 <= request < len(self._requests)}
         self._cancelled |= wanted
         rows = np.isin(self._owner, list(wanted))
         self._unwanted |= rows

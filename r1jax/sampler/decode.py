@@ -178,6 +178,17 @@ def pad_prompts(prompts: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarra
     return tokens, lengths
 
 
+def check_context(cfg: ModelConfig, prompt_tokens: int, max_new_tokens: int) -> None:
+    """Refuses a prompt that leaves no room, or not enough, in the model's context."""
+    if prompt_tokens >= cfg.max_length:
+        raise ConfigError(f"A prompt of {prompt_tokens} tokens fills the model's context of {cfg.max_length}: nothing "
+                          "can be sampled after it; shorten the prompt, or raise model.max_length if the model allows.")
+    if prompt_tokens + max_new_tokens > cfg.max_length:
+        raise ConfigError(f"A prompt of {prompt_tokens} tokens and a budget of {max_new_tokens} exceed the model's "
+                          f"context of {cfg.max_length}; lower the token budget to at most "
+                          f"{cfg.max_length - prompt_tokens}.")
+
+
 @functools.partial(jax.jit, static_argnames=("cfg", "sampling", "max_new_tokens", "samples"))
 def _generate(cfg, sampling, params, prompts, lengths, key, *, max_new_tokens, samples) -> Any:
     Q, P = prompts.shape
@@ -216,9 +227,10 @@ def generate(cfg: ModelConfig, sampling: Sampling, params, prompts: Sequence[Seq
       A Rollout of B = Q * G rows, the samples of a prompt adjacent.
 
     Raises:
-      ConfigError: no prompts, an empty prompt, or a budget below 1.
+      ConfigError: no prompts, an empty prompt, a budget below 1, or more tokens than the model's context.
     """
     if max_new_tokens < 1 or samples < 1:
         raise ConfigError(f"max_new_tokens={max_new_tokens} and samples={samples} must be at least 1.")
     tokens, lengths = pad_prompts(prompts)
+    check_context(cfg, tokens.shape[1], max_new_tokens)
     return _generate(cfg, sampling, params, tokens, lengths, key, max_new_tokens=max_new_tokens, samples=samples)

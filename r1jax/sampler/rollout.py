@@ -8,11 +8,10 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from r1jax.core.errors import ConfigError
 from r1jax.core.types import Rollout
 from r1jax.models.config import ModelConfig
 from r1jax.sampler.batcher import Piece, Report, Slots
-from r1jax.sampler.decode import pad_prompts
+from r1jax.sampler.decode import check_context, pad_prompts
 from r1jax.sampler.sampling import Sampling
 
 OnFinished = Callable[[int, np.ndarray, bool], Sequence[int] | None]
@@ -63,17 +62,6 @@ def rollout(cfg: ModelConfig, sampling: Sampling, params, prompts: Sequence[Sequ
     engine.report.tokens = int(out.lengths.sum())
     engine.report.seconds = time.perf_counter() - started
     return out, engine.report
-
-
-def check_context(cfg: ModelConfig, prompt_tokens: int, max_new_tokens: int) -> None:
-    """Refuses a prompt that leaves no room, or not enough, in the model's context."""
-    if prompt_tokens >= cfg.max_length:
-        raise ConfigError(f"A prompt of {prompt_tokens} tokens fills the model's context of {cfg.max_length}: nothing "
-                          "can be sampled after it; shorten the prompt, or raise model.max_length if the model allows.")
-    if prompt_tokens + max_new_tokens > cfg.max_length:
-        raise ConfigError(f"A prompt of {prompt_tokens} tokens and a budget of {max_new_tokens} exceed the model's "
-                          f"context of {cfg.max_length}; lower the token budget to at most "
-                          f"{cfg.max_length - prompt_tokens}.")
 
 
 def _deliver(engine: Slots, out: Rollout, pieces: Sequence[Piece], on_finished, on_tokens, stop) -> None:

@@ -22,7 +22,7 @@ class Evaluator:
     def __init__(self, experiment: Experiment, artifact: Artifact, context: Context):
         self._experiment, self._artifact, self._context = experiment, artifact, context
         self._questions = problems.held_out(experiment, context)
-        self._began, self._spent = time.perf_counter(), 0.0
+        self._began, self._spent, self._warm = time.perf_counter(), 0.0, False
         self.last: dict[str, float] = {}
 
     def __call__(self, params, step: int) -> dict[str, float]:
@@ -46,9 +46,9 @@ class Evaluator:
             max_new_tokens=budget, suite=name, step=step, max_prompt_tokens=rl.max_prompt_tokens)
         self._artifact.write_samples(step, "eval", samples)
         seconds = time.perf_counter() - began
-        if step:
+        if self._warm:
             self._spent += seconds
-        else:
-            self._began = time.perf_counter()  # the first one compiles what the rollouts use too: it does not count
+        else:  # the first one compiles what the rollouts use too: it does not count
+            self._began, self._warm = time.perf_counter(), True
         self.last = found
         return found | {"eval/seconds": seconds}

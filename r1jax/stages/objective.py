@@ -108,10 +108,10 @@ def check(experiment: Experiment) -> None:
     if sampled not in ("float32", "bfloat16"):
         raise ConfigError(f"rl.rollout_dtype={rl.rollout_dtype!r} is unknown; use 'float32', 'bfloat16', or '' for the "
                           "model's own.")
-    if sampled != cfg.dtype and rl.loss.correction is None:
+    if "bfloat16" in (sampled, cfg.dtype) and rl.loss.correction is None:
         raise ConfigError(f"Rollouts in {sampled} and a trainer in {cfg.dtype} give the same token different "
-                          "probabilities: set rl.loss.correction (losses.policy.truncate(2.0)) and "
-                          "rl.old_logp=trainer, or leave rl.rollout_dtype to the model's.")
+                          "probabilities: set rl.loss.correction (losses.policy.truncate(2.0), or ignore) and "
+                          "rl.old_logp=trainer, or use float32 on both sides.")
     if cfg.dtype == "bfloat16" and rl.old_logp == "sampler":
         raise ConfigError("In bfloat16 the sampler's log-probabilities are not the trainer's, though the weights are "
                           "the same; set rl.old_logp=trainer.")

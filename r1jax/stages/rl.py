@@ -11,7 +11,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -23,11 +23,11 @@ from r1jax.core.config import Experiment
 from r1jax.core.errors import ConfigError
 from r1jax.core.mesh import check_batch, memory_bytes
 from r1jax.core.types import Batch
+from r1jax.losses.critic import explained_variance
 from r1jax.models import spec
 from r1jax.rewards import combine
-from r1jax.sampler.decode import ROUND
+from r1jax.sampler.decode import ROUND, check_context
 from r1jax.sampler.programs import cache_bytes
-from r1jax.sampler.rollout import check_context
 from r1jax.sampler.sampling import Sampling, check_training
 from r1jax.stages import objective, problems
 from r1jax.stages.budget import at_least_one, budget_at
@@ -118,6 +118,8 @@ def update(step_fn, state, batch: Batch, count, padding: float) -> tuple[Any, di
     found = {name: float(value) for name, value in jax.device_get(metrics).items()}
     seconds = time.perf_counter() - began
     tokens = (1 - padding) * int(count) * math.prod(batch.tokens.shape[1:])
+    if "train/value_error" in found:
+        found["train/explained_variance"] = explained_variance(found)
     return state, found | {"train/tokens_per_second": tokens / seconds, "train/padding": padding}
 
 
@@ -137,10 +139,11 @@ def check(experiment: Experiment, context: Context) -> None:
     check_training(Sampling(context.tokenizer.eos, rl.temperature))
     check_batch(context.mesh, rl.rows_per_micro_batch, "rl.rows_per_micro_batch")
     check_batch(context.mesh, rl.slots, "rl.slots")
-    check_memory(experiment, memory_bytes(context.mesh))
+    check_memory(experiment, context.mesh)
     if rl.group_size < 2:
         raise ConfigError(f"rl.group_size={rl.group_size}: a group of one has no baseline; use at least 2.")
-    check_context(experiment.model, rl.max_prompt_tokens, max(budget for _, budget in rl.max_new_tokens))
+    check_context(experiment.model, rl.max_prompt_tokens, max(experiment.evaluation.max_new_tokens or 1,
+                                                              *(budget for _, budget in rl.max_new_tokens)))
     longest = rl.max_prompt_tokens + max(budget for _, budget in rl.max_new_tokens)
     if rl.row_length < longest:
         raise ConfigError(f"rl.row_length={rl.row_length} cannot hold a prompt of {rl.max_prompt_tokens} tokens with "
@@ -152,23 +155,29 @@ def check(experiment: Experiment, context: Context) -> None:
                           "be cut short.")
 
 
-def memory_needed(experiment: Experiment) -> dict[str, int]:
-    """Bytes that an RL run holds at once, by what for; activations, which depend on the kernels, not counted."""
-    rl, cfg = experiment.rl, experiment.model
+def memory_needed(experiment: Experiment, mesh) -> dict[str, int]:
+    """Bytes that an RL run holds at once on all devices, by what for.
+
+    Not counted: activations and prefill, which depend on the kernels, and a second cache while one is resized.
+    """
+    rl = experiment.rl
+    cfg = replace(experiment.model, dtype=rl.rollout_dtype or experiment.model.dtype)
+    where = jax.tree.leaves(spec.shardings(cfg, mesh))
+    held = [math.prod(s.shard_shape(x.shape)) for x, s in zip(jax.tree.leaves(spec.abstract(cfg)), where, strict=True)]
+    weights = sum(held) * mesh.size  # what is replicated counts on every device
     longest = rl.max_prompt_tokens + max(budget for _, budget in rl.max_new_tokens) + ROUND
-    weights = 4 * spec.count(cfg)
     samples = -(-rl.questions * rl.group_size // rl.minibatches)
     grid = max(smallest_stack(experiment, rl.questions * rl.group_size) * rl.rows_per_micro_batch,
                samples * longest // rl.row_length // 2) * rl.row_length
-    return {"weights, gradient, two moments and reference": 5 * weights,
-            "the sampler's copy of the weights": weights,
+    return {"weights, gradient, two moments and reference": 5 * 4 * weights,
+            "the sampler's copy of the weights": jnp.dtype(cfg.dtype).itemsize * weights,
             f"keys and values of rl.slots={rl.slots} rows of {longest} tokens": cache_bytes(cfg, rl.slots, longest),
             "the arrays of a rollout's updates": rl.minibatches * grid * 9 * 4}
 
 
-def check_memory(experiment: Experiment, available: int) -> None:
-    """Refuses a run whose weights, cache and batches are larger than the devices' memory (0: not known)."""
-    needed = memory_needed(experiment)
+def check_memory(experiment: Experiment, mesh) -> None:
+    """Refuses a run whose weights, cache and batches are larger than the devices' memory, where that is known."""
+    needed, available = memory_needed(experiment, mesh), memory_bytes(mesh)
     if available and sum(needed.values()) > available:
         parts = ", ".join(f"{name} {size / 1e6:,.0f} MB" for name, size in needed.items())
         raise ConfigError(f"The run needs at least {sum(needed.values()) / 1e6:,.0f} MB and the devices have "
