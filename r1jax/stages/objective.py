@@ -112,6 +112,3 @@ def check(experiment: Experiment) -> None:
         raise ConfigError(f"Rollouts in {sampled} and a trainer in {cfg.dtype} give the same token different "
                           "probabilities: set rl.loss.correction (losses.policy.truncate(2.0), or ignore) and "
                           "rl.old_logp=trainer, or use float32 on both sides.")
-    if cfg.dtype == "bfloat16" and rl.old_logp == "sampler":
-        raise ConfigError("In bfloat16 the sampler's log-probabilities are not the trainer's, though the weights are "
-                          "the same; set rl.old_logp=trainer.")

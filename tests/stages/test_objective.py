@@ -12,7 +12,7 @@ import pytest
 from r1jax.core.errors import ConfigError
 from r1jax.data.world.corpus import world_problems
 from r1jax.losses.critic import Critic
-from r1jax.losses.policy import grpo, ppo, truncate
+from r1jax.losses.policy import grpo, ignore, ppo, truncate
 from r1jax.models import spec, transformer
 from r1jax.stages import objective, problems, rl
 from r1jax.stages.context import logp_fn
@@ -258,12 +258,12 @@ def test_rollouts_in_bfloat16_are_corrected(train, micro, finished):
     (("rl.old_logp=sampler",), replace(grpo, correction=truncate(2.0)), ("rl.loss.correction", "rl.old_logp=trainer")),
     (("rl.rollout_dtype=half",), grpo, ("rl.rollout_dtype='half' is unknown", "'float32', 'bfloat16', or ''")),
     (("rl.rollout_dtype=bfloat16",), grpo, ("Rollouts in bfloat16 and a trainer in float32",
-                                            "set rl.loss.correction (losses.policy.truncate(2.0))")),
+                                            "set rl.loss.correction (losses.policy.truncate(2.0)")),
     (("rl.rollout_dtype=float32", "model.dtype=bfloat16"), grpo, ("Rollouts in float32 and a trainer in bfloat16",
-                                                                  "or leave rl.rollout_dtype to the model's")),
+                                                                  "or use float32 on both sides")),
     (("rl.rollout_dtype=bfloat16", "rl.old_logp=sampler"), replace(grpo, correction=truncate(2.0)),
      ("set rl.old_logp=trainer",)),
-    (("model.dtype=bfloat16", "rl.old_logp=sampler"), grpo, ("In bfloat16", "set rl.old_logp=trainer")),
+    (("model.dtype=bfloat16",), grpo, ("Rollouts in bfloat16 and a trainer in bfloat16", "rl.old_logp=trainer")),
     (("rl.dynamic_sampling=0",), grpo, ("rl.dynamic_sampling=0 must be at least 1",)),
     (("rl.group_size=1",), grpo, ("a group of one has no baseline; use at least 2",)),
     (("rl.slots=0",), grpo, ("rl.slots=0 must be at least 1",)),
@@ -281,7 +281,7 @@ def test_a_loss_that_lacks_what_it_compares_with_is_refused(micro, context, chan
     (("model.heads_out=('value',)",), ppo(0.95)),
     (("rl.rollout_dtype=bfloat16",), replace(grpo, correction=truncate(2.0))),
     (("rl.rollout_dtype=float32", "model.dtype=bfloat16"), replace(grpo, correction=truncate(2.0))),
-    (("model.dtype=bfloat16",), grpo),
+    (("model.dtype=bfloat16",), replace(grpo, correction=ignore)),
     (("rl.rollout_dtype=float32", "rl.old_logp=sampler"), grpo),
     (("rl.dynamic_sampling=3", "rl.rewards=(('accuracy', 1.0), ('overlong', 0.5))"), grpo),
 ])
