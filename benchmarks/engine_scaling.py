@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import platform
 import statistics
@@ -48,7 +49,8 @@ def points() -> list[Point]:
     """Both sweeps, the cheap ends first."""
     over_slots = [Point("slots", n, workload.PROMPT_TOKENS, 256 - workload.PROMPT_TOKENS, 8) for n in SLOTS]
     over_context = [Point("context", 64, n - GENERATED_AT_CONTEXT, GENERATED_AT_CONTEXT, 64) for n in CONTEXTS]
-    return over_slots + over_context
+    pairs = itertools.zip_longest(over_slots, over_context)  # in turns, so that a time limit leaves some of both
+    return [point for pair in pairs for point in pair if point is not None]
 
 
 def measure(point: Point, model: workload.Model, folder: Path, repeats: int) -> dict:
