@@ -82,7 +82,8 @@ def rows(runs: Sequence[Mapping[str, Any]], systems: Sequence[str], models: Sequ
                     out.append((model, load, system, error or "not run", *[""] * 6))
                     continue
                 figures = {name: spread([r[name] for r in found.values()]) for name in next(iter(found.values()))}
-                times = [ratios(ours, found, name) if system != OURS else None for name in ("generation", "training", "whole")]
+                times = [ratios(ours, found, name) if system != OURS else None
+                         for name in ("generation", "training", "whole")]
                 label = system if error is None else f"{system} (a round failed)"
                 out.append((model, load, label, figures["generation"].text(), figures["training"].text(),
                             figures["seconds"].text(".2f"),

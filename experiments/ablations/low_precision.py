@@ -9,8 +9,8 @@ samples by truncated importance weights; the R1 papers do not speak of it. R1-Ze
     r1jax run experiments/ablations/low_precision.py:bfloat16      rollouts and trainer in bfloat16, weights up to 2
     r1jax run experiments/ablations/low_precision.py:bfloat16_ignored
 
-Here (one seed, pass@1 at step 32): truncated and masked 91.3 %, ignored 90.4 %, bfloat16 90.6 %, bfloat16_ignored 90.2 %,
-in float32 90.1 %, all within noise: the mismatch (mean 6e-4) is too small in this world to matter. RESULTS.md.
+Here (one seed, pass@1 at step 32): truncated and masked 91.3 %, ignored 90.4 %, bfloat16 90.6 %, bfloat16_ignored
+90.2 %, in float32 90.1 %, all within noise: the mismatch (mean 6e-4) is too small in this world to matter. RESULTS.md.
 
 To compare with, in float32 on both sides: experiments/r1_zero.py:tiny at step 32.
 """

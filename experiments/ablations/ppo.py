@@ -6,8 +6,8 @@ that libraries default to, is considerably worse than GRPO; with lambda 1.0 it n
     r1jax run experiments/ablations/ppo.py:tiny --version lambda-1                                  two CPU cores
     r1jax run experiments/ablations/ppo.py:tiny --version lambda-0.95 --set rl.loss.critic.lam=0.95
 
-Here (one seed, pass@1 on held-out Countdown after 64 steps): GRPO 92.9 %, lambda 1.0 90.0 %, lambda 0.95 6.4 %, with a poor
-critic; 6.5 and 1.3 minutes on one core each. RESULTS.md.
+Here (one seed, pass@1 on held-out Countdown after 64 steps): GRPO 92.9 %, lambda 1.0 90.0 %, lambda 0.95 6.4 %, with a
+poor critic; 6.5 and 1.3 minutes on one core each. RESULTS.md.
 
 The GRPO of the comparison is experiments/r1_zero.py:tiny: the same base, questions, samples, learning rate and steps.
 PPO here has its critic as a head on the policy's states (no second model), which learns from the same rollouts.

@@ -111,4 +111,5 @@ def check(experiment: Experiment) -> None:
     if "bfloat16" in (sampled, cfg.dtype) and rl.loss.correction is None:
         raise ConfigError(f"Rollouts in {sampled} and a trainer in {cfg.dtype} give the same token different "
                           "probabilities: set rl.loss.correction (losses.policy.truncate(2.0), or ignore) and "
-                          "rl.old_logp=trainer, or use float32 on both sides.")
+                          "rl.old_logp=trainer in the experiment file, as experiments/ablations/low_precision.py does, "
+                          "or use float32 on both sides.")

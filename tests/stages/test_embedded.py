@@ -1,5 +1,6 @@
 """The shipped base: it is the tokenizer's and the model's own, it scores as recorded, and it enters a store once."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -27,7 +28,7 @@ def test_the_shipped_tokenizer_is_what_the_world_trains():
 
 def test_the_shipped_base_is_the_tiny_experiments_model_and_small():
     experiment = load(f"{ROOT}/experiments/r1_zero.py:tiny")
-    assert embedded.model() == experiment.model
+    assert embedded.model() == replace(experiment.model, remat=embedded.model().remat)  # how it is trained may differ
     assert ("weights", embedded.REF) in experiment.parents
     assert embedded.PATH.stat().st_size <= 8 * MEGABYTE
     params = embedded.params()

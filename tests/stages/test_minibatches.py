@@ -100,7 +100,7 @@ def test_arrays_for_the_longest_samples_are_bounded(micro):
     (batch, count, _), = rl.minibatches(replace(experiment, rl=replace(experiment.rl, rows_per_micro_batch=1)),
                                         experience(tiny.loss), 0)
     assert batch.tokens.shape == (16, 1, 320) and count == 1
-    assert rl._smallest_stack(replace(experiment, rl=replace(tiny, rows_per_micro_batch=4)), 1024) == 32
+    assert rl.smallest_stack(replace(experiment, rl=replace(tiny, rows_per_micro_batch=4)), 1024) == 32
 
 
 def test_minibatches_are_shuffled_anew_each_rollout_and_the_same_way_each_time(micro):
