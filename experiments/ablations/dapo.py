@@ -5,6 +5,8 @@ Optimization), section 3; what it changes in GRPO, beside R1-Zero on the same ba
 
     r1jax run experiments/ablations/dapo.py:tiny      two CPU cores
 
+Here: not run to its end; it begins, learns and draws further tries in a run of four steps.
+
 A rollout draws new questions up to three times until 64 groups carry a signal; late in training, when most questions
 are always solved, it samples more than R1-Zero for the same number of updates.
 """
