@@ -7,8 +7,8 @@ Optimization), section 3; what it changes in GRPO, beside R1-Zero on the same ba
 
 Here (one seed): pass@1 19.4 % to 93.3 %, length 34 to 119 tokens in 4.1 minutes; R1-Zero 92.9 % and 122 tokens.
 
-A rollout draws new questions up to three times until 64 groups carry a signal (two here); late in training, when most questions
-are always solved, it samples more than R1-Zero for the same number of updates.
+A rollout draws new questions up to three times until 64 groups carry a signal (two here); late in training, when many
+questions are always solved, it samples more than R1-Zero for the same number of updates.
 """
 
 from dataclasses import replace
