@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from r1jax.core.config import RLConfig
 from r1jax.core.errors import ConfigError
 
 
@@ -18,6 +19,11 @@ def budget_at(schedule: Sequence[tuple[int, int]], step: int) -> int:
         raise ConfigError("rl.max_new_tokens must have a row for step 0 and ascending steps, for example ((0, 240), "
                           f"(100, 480)); it is {tuple(schedule)}.")
     return [budget for first, budget in schedule if first <= step][-1]
+
+
+def longest_sample(rl: RLConfig) -> int:
+    """Tokens of the longest prompt with the largest budget that a run may reach."""
+    return rl.max_prompt_tokens + max(budget for _, budget in rl.max_new_tokens)
 
 
 def at_least_one(sizes: Mapping[str, int]) -> None:

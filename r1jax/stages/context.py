@@ -19,6 +19,8 @@ from r1jax.store import Artifact, Store
 from r1jax.text.tokenizer import Tokenizer
 from r1jax.train import step as training
 
+CHUNK = 8192  # tokens whose logits exist at a time
+
 
 @dataclass(frozen=True)
 class Context:
@@ -30,14 +32,20 @@ class Context:
     parents: dict[str, Artifact]
 
 
-def logp_fn(cfg, temperature: float, chunk: int = 8192, entropy: bool = False) -> Callable[[Any, Batch], Any]:
-    """(params, Batch of [B, T]) -> (logp [B, T], entropy [B, T] or None) of the targets, tempered as the sampler is."""
-    def logp(params, batch: Batch):
-        hidden, _ = transformer.forward(cfg, params, batch.tokens, positions=batch.positions, segments=batch.segments)
-        return token_logprobs(hidden, transformer.head(params), batch.targets, temperature=temperature, chunk=chunk,
-                              entropy=entropy)
+def hidden_states(cfg, params, batch: Batch) -> jax.Array:
+    """[B, T, D] final states of a batch of [B, T]."""
+    return transformer.forward(cfg, params, batch.tokens, positions=batch.positions, segments=batch.segments)[0]
 
-    return logp
+
+def target_logprobs(params, hidden: jax.Array, batch: Batch, temperature: float, entropy: bool = False):
+    """(logp [B, T], entropy [B, T] or None) of the targets from the final states, tempered as the sampler is."""
+    return token_logprobs(hidden, transformer.head(params), batch.targets, temperature=temperature, chunk=CHUNK,
+                          entropy=entropy)
+
+
+def logp_fn(cfg, temperature: float) -> Callable[[Any, Batch], Any]:
+    """(params, Batch of [B, T]) -> (logp [B, T], None) of the targets."""
+    return lambda params, batch: target_logprobs(params, hidden_states(cfg, params, batch), batch, temperature)
 
 
 def start_state(experiment: Experiment, context: Context, optimizer,

@@ -21,11 +21,9 @@ from r1jax.losses import advantages
 from r1jax.losses.critic import Critic, value_loss
 from r1jax.losses.policy import policy_loss
 from r1jax.models import spec, transformer
-from r1jax.ops.logprobs import token_logprobs
 from r1jax.ops.masked import masked_max, masked_sum
+from r1jax.stages.context import hidden_states, target_logprobs
 from r1jax.store import Artifact
-
-CHUNK = 8192  # tokens whose logits exist at a time
 
 
 def make_loss(experiment: Experiment) -> Callable[[Any, Batch], tuple[jax.Array, dict[str, jax.Array]]]:
@@ -33,9 +31,8 @@ def make_loss(experiment: Experiment) -> Callable[[Any, Batch], tuple[jax.Array,
     rl, cfg = experiment.rl, experiment.model
 
     def loss(params, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
-        hidden, _ = transformer.forward(cfg, params, batch.tokens, positions=batch.positions, segments=batch.segments)
-        logp, entropy = token_logprobs(hidden, transformer.head(params), batch.targets, temperature=rl.temperature,
-                                       chunk=CHUNK, entropy=True)
+        hidden = hidden_states(cfg, params, batch)
+        logp, entropy = target_logprobs(params, hidden, batch, rl.temperature, entropy=True)
         value, metrics = policy_loss(rl.loss, logp, batch.old_logp, batch.ref_logp, batch.advantage, batch.weights,
                                      batch.segments, batch.sampler_logp)
         live = batch.weights != 0
@@ -56,9 +53,7 @@ def make_loss(experiment: Experiment) -> Callable[[Any, Batch], tuple[jax.Array,
 def make_values(experiment: Experiment) -> Callable[[Any, Batch], jax.Array]:
     """(params, Batch of [B, T]) -> [B, T], what the critic expects of each state."""
     def values(params, batch: Batch) -> jax.Array:
-        hidden, _ = transformer.forward(experiment.model, params, batch.tokens, positions=batch.positions,
-                                        segments=batch.segments)
-        return transformer.scalar(params, hidden, "value")
+        return transformer.scalar(params, hidden_states(experiment.model, params, batch), "value")
 
     return values
 

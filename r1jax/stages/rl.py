@@ -30,7 +30,7 @@ from r1jax.sampler.decode import ROUND, check_context
 from r1jax.sampler.programs import cache_bytes
 from r1jax.sampler.sampling import Sampling, check_training
 from r1jax.stages import objective, problems
-from r1jax.stages.budget import at_least_one, budget_at
+from r1jax.stages.budget import at_least_one, budget_at, longest_sample
 from r1jax.stages.context import Context, clock, join_state, logp_fn, put_batch, put_whole, split_state, start_state
 from r1jax.stages.evaluation import Evaluator
 from r1jax.stages.health import Health
@@ -70,7 +70,7 @@ def minibatches(experiment: Experiment, experience: Experience, step: int) -> li
 def smallest_stack(experiment: Experiment, samples: int) -> int:
     """Micro-batches of an update's arrays: those of its longest samples, at most MOST_STACKED; one program for all."""
     rl = experiment.rl
-    longest = rl.max_prompt_tokens + max(budget for _, budget in rl.max_new_tokens)
+    longest = longest_sample(rl)
     rows = -(-samples // rl.minibatches) // max(rl.row_length // longest, 1)
     return max(min(-(-rows // rl.rows_per_micro_batch), MOST_STACKED), 1)
 
@@ -144,7 +144,7 @@ def check(experiment: Experiment, context: Context) -> None:
         raise ConfigError(f"rl.group_size={rl.group_size}: a group of one has no baseline; use at least 2.")
     check_context(experiment.model, rl.max_prompt_tokens, max(experiment.evaluation.max_new_tokens or 1,
                                                               *(budget for _, budget in rl.max_new_tokens)))
-    longest = rl.max_prompt_tokens + max(budget for _, budget in rl.max_new_tokens)
+    longest = longest_sample(rl)
     if rl.row_length < longest:
         raise ConfigError(f"rl.row_length={rl.row_length} cannot hold a prompt of {rl.max_prompt_tokens} tokens with "
                           f"the largest budget ({longest} together); raise it.")
@@ -165,7 +165,7 @@ def memory_needed(experiment: Experiment, mesh) -> dict[str, int]:
     where = jax.tree.leaves(spec.shardings(cfg, mesh))
     held = [math.prod(s.shard_shape(x.shape)) for x, s in zip(jax.tree.leaves(spec.abstract(cfg)), where, strict=True)]
     weights = sum(held) * mesh.size  # what is replicated counts on every device
-    longest = rl.max_prompt_tokens + max(budget for _, budget in rl.max_new_tokens) + ROUND
+    longest = longest_sample(rl) + ROUND
     samples = -(-rl.questions * rl.group_size // rl.minibatches)
     grid = max(smallest_stack(experiment, rl.questions * rl.group_size) * rl.rows_per_micro_batch,
                samples * longest // rl.row_length // 2) * rl.row_length
