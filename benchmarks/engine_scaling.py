@@ -59,8 +59,8 @@ def measure(point: Point, model: workload.Model, folder: Path, repeats: int) -> 
     import numpy as np
     import worker_r1jax
 
-    from r1jax.core.config import MeshConfig
     from r1jax.core.mesh import make_mesh
+    from r1jax.core.settings import MeshConfig
     from r1jax.sampler.rollout import rollout
     from r1jax.sampler.sampling import Sampling
 

@@ -23,8 +23,9 @@ import workload
 
 from r1jax import __version__
 from r1jax.core.cache import enable_compilation_cache
-from r1jax.core.config import Experiment, MeshConfig, OptimConfig, RLConfig
+from r1jax.core.config import Experiment
 from r1jax.core.mesh import make_mesh
+from r1jax.core.settings import MeshConfig, OptimConfig, RLConfig
 from r1jax.losses.policy import grpo
 from r1jax.models import spec
 from r1jax.models.config import ModelConfig

@@ -9,7 +9,8 @@ Here: arithmetic in traces 99.7 % right, wrong attempts accepted 0.0 %, pass@1 1
 that ships was made by this command and ``python -c "from r1jax.stages.embedded import ship; ship('store')"``.
 """
 
-from r1jax.core.config import DataConfig, EvalConfig, Experiment, OptimConfig, PretrainConfig
+from r1jax.core.config import Experiment
+from r1jax.core.settings import DataConfig, EvalConfig, OptimConfig, PretrainConfig
 from r1jax.models import config
 from r1jax.stages import pretrain
 

@@ -14,7 +14,8 @@ Here (tiny, held-out Countdown, median of three seeds, range): pass@1 from 18.8 
 
 from dataclasses import replace
 
-from r1jax.core.config import DataConfig, EvalConfig, Experiment, MeshConfig, OptimConfig, RLConfig
+from r1jax.core.config import Experiment
+from r1jax.core.settings import DataConfig, EvalConfig, MeshConfig, OptimConfig, RLConfig
 from r1jax.losses.policy import grpo, truncate
 from r1jax.models import config
 from r1jax.stages import rl

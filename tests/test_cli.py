@@ -12,7 +12,8 @@ from r1jax.core.errors import StoreError
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = '''
-from r1jax.core.config import Experiment, PretrainConfig
+from r1jax.core.config import Experiment
+from r1jax.core.settings import PretrainConfig
 
 SCALES = ("tiny", "paper")
 

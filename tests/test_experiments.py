@@ -14,9 +14,10 @@ import tokenizers
 from jax.sharding import AbstractMesh, AxisType
 
 from r1jax.core import mesh as meshes
-from r1jax.core.config import ADDED, EvalConfig, Experiment, fingerprint, load, to_dict
+from r1jax.core.config import Experiment, fingerprint, load, to_dict
 from r1jax.core.errors import DataError
 from r1jax.core.records import Completion, Problem
+from r1jax.core.settings import ADDED, EvalConfig
 from r1jax.core.types import Batch
 from r1jax.losses.corrections import truncated_weight
 from r1jax.losses.policy import grpo

@@ -22,7 +22,8 @@ OWNERS = {"orbax": "store", "tensorstore": "store", "grain": "data", "array_reco
           "tokenizers": "text"}
 FORBIDDEN = {("losses", "models")}  # lower, yet not to be imported: a loss takes arrays
 JAX_LIBRARIES = {"jax", "jaxlib", "flax", "optax", "chex", "orbax"}
-JAX_FREE = ("r1jax/core/records.py", "r1jax/core/errors.py", "r1jax/core/config.py", "r1jax/core/override.py",
+JAX_FREE = ("r1jax/core/records.py", "r1jax/core/errors.py", "r1jax/core/config.py", "r1jax/core/settings.py",
+            "r1jax/core/override.py",
             "r1jax/rewards/")
 JAX_ALLOWED = ("r1jax/rewards/learned.py",)
 MESH_AXES = {"data", "fsdp", "tensor", "expert"}

@@ -1,6 +1,6 @@
 """Experiments as frozen records: one file a stage, `get_config(scale)` returns one of these.
 
-The records come first, then `load` (a file at a scale), `to_dict` and `fingerprint` (what a run
+The records are in core/settings.py. Here are `load` (a file at a scale), `to_dict` and `fingerprint` (what a run
 is, as JSON and as a hash). `--set` overrides are in core/override.py. No jax is imported here.
 """
 
@@ -17,153 +17,25 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FunctionType, MappingProxyType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from r1jax.core.errors import ConfigError
 from r1jax.core.override import override
-
-ADDED = MappingProxyType({"added": True})
-"""Metadata of a field that came after artifacts were made: at its default it is no part of what a run is."""
-
-
-@dataclass(frozen=True)
-class MeshConfig:
-    """Devices per mesh axis; -1 takes what is left. Outside the fingerprint."""
-
-    data: int = -1
-    fsdp: int = 1
-    tensor: int = 1
-    expert: int = 1
-
-
-@dataclass(frozen=True)
-class OptimConfig:
-    """An optax chain: clip by global norm, then the named optimizer under a schedule.
-
-    Attributes:
-      name: "adamw" or "muon" (Muon on matrices, AdamW on the rest).
-      learning_rate: peak. schedule: "constant", "cosine" or "linear" decay to
-        ``final_fraction * learning_rate`` after ``warmup_steps`` of linear warm-up.
-      critic_learning_rate: constant, of a value head, whose gradient is then clipped on its own; None: as the rest.
-    """
-
-    name: str = "adamw"
-    learning_rate: float = 1e-3
-    schedule: str = "constant"
-    warmup_steps: int = 0
-    final_fraction: float = 0.1
-    b1: float = 0.9
-    b2: float = 0.95
-    weight_decay: float = 0.0
-    clip_norm: float = 1.0
-    critic_learning_rate: float | None = None
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Where documents or problems come from.
-
-    Attributes:
-      source: "world" (the embedded tiny world), a set's name (data/sources.py: "gsm8k", "gsm8k:test", "gsm8k=PATH"),
-        a data file's path, or "hub:owner/name[/folder][:split]".
-      mixture: (source, share) rows that take the place of `source`.
-      domains: problem domains and their shares (tiny world); the first is that of a file's problems.
-      question_field, answer_field: columns of a file's rows.
-      prompt: name of a template in text/prompts.py.
-      languages: questions' languages and their shares (tiny world). Of files and sets the questions in those with a
-        positive share are taken and the others left out: a question with a Chinese character is "zh", any other "en"
-        (a set's language where its card states one), and no other language can be asked for.
-      pass_rate: least and largest share of a model's samples that were right; outside of it questions are left out.
-      pass_rates: a file with the columns problem and pass_rate; "": the set's own.
-    """
-
-    source: str = "world"
-    mixture: tuple[tuple[str, float], ...] = field(default=(), metadata=ADDED)
-    domains: tuple[tuple[str, float], ...] = (("countdown", 1.0),)
-    question_field: str = "question"
-    answer_field: str = "answer"
-    prompt: str = "tiny"
-    languages: tuple[tuple[str, float], ...] = (("en", 0.5), ("zh", 0.5))
-    pass_rate: tuple[float, float] = field(default=(0.0, 1.0), metadata=ADDED)
-    pass_rates: str = field(default="", metadata=ADDED)
-
-
-@dataclass(frozen=True)
-class EvalConfig:
-    """Held-out evaluation during training: at step 0 and every ``every`` steps."""
-
-    every: int = 20
-    problems: int = 64
-    samples: int = 16
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    max_new_tokens: int | None = None
-    max_time_share: float = 0.25
-
-
-@dataclass(frozen=True)
-class PretrainConfig:
-    """Next-token training on packed documents.
-
-    Attributes:
-      steps: updates. rows: packed rows an update, in `micro_batches` parts. row_length: T.
-      steps_per_chunk: updates whose documents are drawn and packed together.
-      max_skipped: updates in a row that may be skipped as not finite.
-    """
-
-    steps: int
-    rows: int
-    row_length: int
-    micro_batches: int = 1
-    steps_per_chunk: int = 50
-    checkpoint_every: int = 250
-    log_every: int = 25
-    max_skipped: int = 5
-
-
-@dataclass(frozen=True)
-class RLConfig:
-    """Policy optimisation on grouped rollouts. A step is one policy update.
-
-    Attributes:
-      steps: policy updates in all. questions: unique questions a rollout.
-      group_size: samples a question (G). minibatches: policy updates a rollout (one inner epoch).
-      loss: a losses.policy.PolicyLoss. rewards: (name, weight) rows of rewards.combine.
-      max_new_tokens: ((from_step, budget), ...): the token budget by schedule.
-      reference_every: steps after which the reference model becomes the current policy; 0: never.
-      row_length: packed training row. rows_per_micro_batch: rows a gradient accumulation step.
-      slots: sampler rows decoded together.
-      old_logp: "trainer" recomputes log-probabilities before the first update on a rollout; "sampler"
-        takes the recorded ones, which is exact where the two agree (the mismatch metrics say so).
-      rollout_dtype: compute type of the sampler, "float32" or "bfloat16"; "": the model's.
-      dynamic_sampling: most rollouts of new questions that are drawn until `questions` groups carry a signal
-        (DAPO, section 3.2); 1 takes the first as it is. Of a file's questions those of tries that
-        were not needed are passed over.
-      checkpoint_every: steps, rounded up to the end of a rollout. keep_rollouts: rollout records
-        written a rollout (0: none). max_skipped: updates in a row that may be skipped as not finite.
-    """
-
-    steps: int
-    questions: int
-    group_size: int
-    minibatches: int
-    loss: Any
-    rewards: tuple[tuple[str, float], ...]
-    max_new_tokens: tuple[tuple[int, int], ...]
-    max_prompt_tokens: int
-    temperature: float = 1.0
-    reference_every: int = 400
-    row_length: int = 256
-    rows_per_micro_batch: int = 32
-    slots: int = 64
-    old_logp: str = "trainer"
-    rollout_dtype: str = ""
-    dynamic_sampling: int = 1
-    checkpoint_every: int = 16
-    keep_rollouts: int = 64
-    max_skipped: int = 5
+from r1jax.core.settings import (
+    ADDED,
+    ChatConfig,
+    CollectConfig,
+    DataConfig,
+    EvalConfig,
+    MeshConfig,
+    OptimConfig,
+    PairsConfig,
+    PretrainConfig,
+    RewardModelConfig,
+    RLConfig,
+    SFTConfig,
+)
 
 
 @dataclass(frozen=True)
@@ -173,7 +45,8 @@ class Experiment:
     Attributes:
       name: the artifact's name (the paper's). scale: "tiny", "small" or "paper".
       stage: the stage function, ``run(experiment, artifact, context)``.
-      parents: (role, ref) rows, roles weights, data, reference, reward, teacher, judge.
+      parents: (role, ref) rows, roles weights, data, policy, reference, reward, teacher, chat; data and reward may come
+        more than once. A ref without a version means the version of this artifact.
       tokenizer: "builtin:tiny", a .model (sentencepiece) or a tokenizer.json path.
     """
 
@@ -190,6 +63,11 @@ class Experiment:
     mesh: MeshConfig = field(default_factory=MeshConfig)
     pretrain: PretrainConfig | None = None
     rl: RLConfig | None = None
+    chat: ChatConfig | None = field(default=None, metadata=ADDED)
+    collect: CollectConfig | None = field(default=None, metadata=ADDED)
+    pairs: PairsConfig | None = field(default=None, metadata=ADDED)
+    sft: SFTConfig | None = field(default=None, metadata=ADDED)
+    reward_model: RewardModelConfig | None = field(default=None, metadata=ADDED)
 
 
 def load(spec: str, overrides: Sequence[str] = ()) -> Experiment:

@@ -14,8 +14,8 @@ import jax
 import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
-from r1jax.core.config import MeshConfig
 from r1jax.core.errors import ConfigError
+from r1jax.core.settings import MeshConfig
 
 AXES = ("data", "fsdp", "tensor", "expert")
 

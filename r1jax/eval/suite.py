@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from r1jax.core.config import EvalConfig
 from r1jax.core.errors import DataError
 from r1jax.core.records import Problem
+from r1jax.core.settings import EvalConfig
 from r1jax.data.world import traces
 from r1jax.eval import metrics
 from r1jax.rewards import accuracy, combine, language

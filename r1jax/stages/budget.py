@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from r1jax.core.config import RLConfig
 from r1jax.core.errors import ConfigError
+from r1jax.core.settings import RLConfig
 
 
 def budget_at(schedule: Sequence[tuple[int, int]], step: int) -> int:

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 
 import jax
 
-from r1jax.core.config import MeshConfig
 from r1jax.core.errors import DataError
 from r1jax.core.mesh import make_mesh
+from r1jax.core.settings import MeshConfig
 from r1jax.models import config, spec, weights
 from r1jax.store import Store
 from r1jax.text.tokenizer import ASSETS

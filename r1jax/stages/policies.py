@@ -12,10 +12,10 @@ from typing import Any
 import jax
 
 from r1jax.core import keys
-from r1jax.core.config import MeshConfig
 from r1jax.core.errors import ConfigError
 from r1jax.core.mesh import make_mesh
 from r1jax.core.records import Completion, Problem
+from r1jax.core.settings import MeshConfig
 from r1jax.eval.suites import PAPER_TOKENS
 from r1jax.models import huggingface, spec
 from r1jax.models.config import ModelConfig

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from r1jax.core import keys, log
-from r1jax.core.config import DataConfig, Experiment
+from r1jax.core.config import Experiment
 from r1jax.core.errors import ConfigError, DataError
 from r1jax.core.records import Problem
+from r1jax.core.settings import DataConfig
 from r1jax.data import problems as files
 from r1jax.data import select, sources
 from r1jax.data.sets.fields import LANGUAGES, language_of

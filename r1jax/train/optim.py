@@ -6,8 +6,8 @@ import jax
 import optax
 from optax.contrib import MuonDimensionNumbers
 
-from r1jax.core.config import OptimConfig
 from r1jax.core.errors import ConfigError
+from r1jax.core.settings import OptimConfig
 
 # Stacked layers are [L, in, out]: optax's Muon picks plain matrices only and must be told the rest.
 MUON_DIMENSIONS = {

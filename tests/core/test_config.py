@@ -8,22 +8,15 @@ from typing import Any
 
 import pytest
 
-from r1jax.core.config import (
-    Experiment,
-    MeshConfig,
-    OptimConfig,
-    PretrainConfig,
-    RLConfig,
-    fingerprint,
-    load,
-    to_dict,
-)
+from r1jax.core.config import Experiment, fingerprint, load, to_dict
 from r1jax.core.errors import ConfigError
 from r1jax.core.override import override
+from r1jax.core.settings import MeshConfig, OptimConfig, PretrainConfig, RLConfig
 
 FILE = '''
 """An experiment."""
-from r1jax.core.config import Experiment, PretrainConfig
+from r1jax.core.config import Experiment
+from r1jax.core.settings import PretrainConfig
 
 SCALES = ("tiny", "small")
 

@@ -7,8 +7,8 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from r1jax.core import mesh as meshes
-from r1jax.core.config import MeshConfig
 from r1jax.core.errors import ConfigError
+from r1jax.core.settings import MeshConfig
 from r1jax.core.types import Batch
 from r1jax.losses.policy import grpo, policy_loss
 from r1jax.models import spec, transformer

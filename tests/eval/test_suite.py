@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from r1jax.core.config import EvalConfig
 from r1jax.core.errors import DataError
 from r1jax.core.records import Completion, Problem, Scores
+from r1jax.core.settings import EvalConfig
 from r1jax.core.types import Rollout
 from r1jax.eval import suite
 from r1jax.sampler.batcher import Report

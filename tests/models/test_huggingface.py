@@ -11,9 +11,9 @@ import pytest
 import safetensors.numpy
 from flax import traverse_util
 
-from r1jax.core.config import MeshConfig
 from r1jax.core.errors import ConfigError, DataError
 from r1jax.core.mesh import make_mesh
+from r1jax.core.settings import MeshConfig
 from r1jax.models import huggingface, incremental, spec, transformer
 from r1jax.models.config import ModelConfig
 

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import AbstractMesh, AxisType
 
-from r1jax.core.config import Experiment, OptimConfig, RLConfig
+from r1jax.core.config import Experiment
+from r1jax.core.settings import OptimConfig, RLConfig
 from r1jax.core.types import Batch
 from r1jax.losses.policy import r1
 from r1jax.models import incremental, spec, transformer

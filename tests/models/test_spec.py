@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from r1jax.core.config import MeshConfig
 from r1jax.core.errors import ConfigError
 from r1jax.core.mesh import make_mesh
+from r1jax.core.settings import MeshConfig
 from r1jax.models import config, spec
 
 CFG = config.ModelConfig(vocab=40, layers=2, width=16, heads=4, kv_heads=2, head_dim=4, ffn=24)

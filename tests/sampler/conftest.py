@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from r1jax.core.config import MeshConfig
 from r1jax.core.mesh import make_mesh
+from r1jax.core.settings import MeshConfig
 from r1jax.models import spec
 from r1jax.models.config import ModelConfig
 from r1jax.sampler import batcher, programs, rollout

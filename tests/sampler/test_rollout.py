@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from r1jax.core.config import MeshConfig
 from r1jax.core.errors import ConfigError
 from r1jax.core.mesh import make_mesh
+from r1jax.core.settings import MeshConfig
 from r1jax.models import spec
 from r1jax.sampler import decode, rollout
 from r1jax.sampler.responses import stop_at

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from r1jax.core import mesh as meshes
-from r1jax.core.config import MeshConfig, load
+from r1jax.core.config import load
 from r1jax.core.override import override
+from r1jax.core.settings import MeshConfig
 from r1jax.models import spec
 from r1jax.stages.context import Context
 from r1jax.stages.run import run_experiment

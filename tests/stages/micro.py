@@ -5,7 +5,8 @@ The questions are the tiny world's multiple-choice facts, the policy is the bigr
 
 from dataclasses import replace
 
-from r1jax.core.config import DataConfig, EvalConfig, Experiment, OptimConfig, PretrainConfig, RLConfig
+from r1jax.core.config import Experiment
+from r1jax.core.settings import DataConfig, EvalConfig, OptimConfig, PretrainConfig, RLConfig
 from r1jax.losses.policy import grpo, ppo
 from r1jax.models import config
 from r1jax.stages import pretrain, rl

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from r1jax.core.config import DataConfig, EvalConfig, load
+from r1jax.core.config import load
 from r1jax.core.errors import ConfigError, DataError
+from r1jax.core.settings import DataConfig, EvalConfig
 from r1jax.data import procedural, sources
 from r1jax.data.world.corpus import world_problems
 from r1jax.stages import evaluation, problems

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from r1jax.core.config import OptimConfig
 from r1jax.core.errors import ConfigError
+from r1jax.core.settings import OptimConfig
 from r1jax.models import spec
 from r1jax.models.config import ModelConfig
 from r1jax.train import optim

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from r1jax.core.config import MeshConfig, OptimConfig
 from r1jax.core.mesh import make_mesh
+from r1jax.core.settings import MeshConfig, OptimConfig
 from r1jax.core.types import Batch
 from r1jax.losses.lm import next_token_loss
 from r1jax.losses.policy import grpo, policy_loss
