@@ -46,7 +46,7 @@ class Experiment:
       name: the artifact's name (the paper's). scale: "tiny", "small" or "paper".
       stage: the stage function, ``run(experiment, artifact, context)``.
       parents: (role, ref) rows, roles weights, data, policy, reference, reward, teacher, chat; data and reward may come
-        more than once. A ref without a version means the version of this artifact.
+        more than once. A ref without a version means the scale's artifact.
       tokenizer: "builtin:tiny", a .model (sentencepiece) or a tokenizer.json path.
     """
 
