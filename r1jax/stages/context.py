@@ -24,12 +24,21 @@ CHUNK = 8192  # tokens whose logits exist at a time
 
 @dataclass(frozen=True)
 class Context:
-    """Devices, tokenizer, the store, and the parents' weights by role as ``parents[role]`` (an Artifact)."""
+    """Devices, tokenizer, the store, and the parents by role.
+
+    Attributes:
+      parents: the first artifact of each role. rows: (role, artifact) of all of them, in the experiment's order.
+    """
 
     mesh: Mesh
     tokenizer: Tokenizer
     store: Store
     parents: dict[str, Artifact]
+    rows: tuple[tuple[str, Artifact], ...] = ()
+
+    def every(self, role: str) -> tuple[Artifact, ...]:
+        """All parents of a role."""
+        return tuple(artifact for mine, artifact in self.rows if mine == role)
 
 
 def hidden_states(cfg, params, batch: Batch) -> jax.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import jax
@@ -9,7 +10,7 @@ import jax
 from r1jax.core import cache, log
 from r1jax.core import mesh as meshes
 from r1jax.core.config import Experiment, fingerprint, to_dict
-from r1jax.core.errors import DataError
+from r1jax.core.errors import ConfigError, DataError
 from r1jax.stages import pretrain, problems, rl
 from r1jax.stages.context import Context
 from r1jax.stages.embedded import adopt_base
@@ -41,10 +42,9 @@ def run_experiment(experiment: Experiment, store_root: str, version: str | None 
     if experiment.stage in CHECKS:
         CHECKS[experiment.stage](experiment, context)
     adopt_base(store, [ref for _, ref in experiment.parents])
-    parents = {role: _ref(ref, experiment.scale) for role, ref in experiment.parents}
+    parents = [(role, _ref(ref, experiment.scale)) for role, ref in experiment.parents]
     digests = {"tokenizer": tokenizer.digest} | problems.digests(experiment)
-    mark = fingerprint(experiment, parents={role: _fingerprint(store, ref) for role, ref in parents.items()},
-                       digests=digests)
+    mark = fingerprint(experiment, parents=_fingerprints(store, parents), digests=digests)
     artifact = store.begin(experiment.name, version or experiment.scale, fingerprint=mark, config=to_dict(experiment),
                            parents=parents, digests=digests)
     if artifact.finished:
@@ -52,7 +52,8 @@ def run_experiment(experiment: Experiment, store_root: str, version: str | None 
         return artifact
     log.say(f"{artifact.ref}: the first lines come after compiling, and a first evaluation where there is one")
     with artifact, jax.set_mesh(mesh):
-        context = replace(context, parents={role: store.get(ref) for role, ref in parents.items()})
+        rows = tuple((role, store.get(ref)) for role, ref in parents)
+        context = replace(context, parents=dict(reversed(rows)), rows=rows)
         _same_tokenizer(experiment, context)
         summary = experiment.stage(experiment, artifact, context)
         artifact.wait()
@@ -75,6 +76,13 @@ def _ref(ref: str, scale: str) -> str:
     return ref if "@" in ref else f"{ref}@{scale}"
 
 
-def _fingerprint(store: Store, ref: str) -> str:
-    found = store.find(ref)
-    return "" if found is None else found.fingerprint
+def _fingerprints(store: Store, parents: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Role -> fingerprint; the second parent of a role is named after the role and its own name."""
+    marks: dict[str, str] = {}
+    for role, ref in parents:
+        found = store.find(ref)
+        key = role if role not in marks else f"{role}/{ref.partition('@')[0]}"
+        if key in marks:
+            raise ConfigError(f"{ref} is a parent twice in the role {role!r}; name it once.")
+        marks[key] = "" if found is None else found.fingerprint
+    return marks
