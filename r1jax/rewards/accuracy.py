@@ -1,6 +1,6 @@
 """Is the final answer right? One verdict a completion, by its problem's domain.
 
-countdown: an expression of the given numbers in answer tags that has the target's value. stem: an option's letter.
+countdown: an expression of the given numbers, tagged or boxed, that has the target's value. stem: an option's letter.
 logic: an option's letter, a number, or the puzzle's own check. arithmetic: an exact number. math: math-verify in
 processes that can be killed. code: the problem's tests in a sandbox. Truncated completions are graded like others:
 without a closed answer they are wrong. DeepSeek-R1 (arXiv 2501.12948v2, section 2.2) names these rules.
@@ -47,8 +47,6 @@ def verdicts(problems: Sequence[Problem], completions: Sequence[Completion]) -> 
 
 def answer(problem: Problem, text: str) -> str | None:
     """The final answer that a response is graded by, as text; None where it has none."""
-    if problem.domain == "countdown":
-        return response_form.answer_of(text)
     if problem.domain == "code":
         return code.extract(text)
     return _option(problem, text) if problem.domain == "stem" else response_form.final_answer(text)
@@ -90,8 +88,8 @@ def _countdown(problem: Problem, text: str) -> Verdict:
     numbers, target = problem.meta.get("numbers"), problem.meta.get("target")
     if not isinstance(numbers, Sequence) or not numbers or not all(map(_is_integer, (*numbers, target))):
         return Verdict(None, UNREADABLE_GOLD, "the problem has no whole numbers and target")
-    said = response_form.answer_of(text)
-    if said is None:
+    said = response_form.final_answer(text)
+    if not said:
         return Verdict(False, NO_ANSWER)
     if countdown.check(said, numbers, target):
         return Verdict(True, RIGHT)

@@ -30,7 +30,7 @@ from r1jax.core.records import CRASH, NO_ANSWER, UNREADABLE_GOLD, WRONG, Problem
 from r1jax.core.tags import ANSWER_CLOSE, ANSWER_OPEN
 from r1jax.rewards import checkers, sandbox
 from r1jax.rewards import format as response_form
-from r1jax.rewards.fences import blocks
+from r1jax.rewards.fences import blocks, only_span
 from r1jax.rewards.harness import FUNCTION_FILE, FUNCTION_HARNESS
 from r1jax.rewards.runs import Job, run_all
 from r1jax.rewards.sandbox.limits import CPU_TIME, EXITED, FAILED, MEBIBYTE, MEMORY, OUTPUT, PROCESSES, WALL_TIME
@@ -98,8 +98,8 @@ def extract(text: str, language: str = "python") -> str | None:
 
     It is on the answer side (rewards/format.py). Within answer tags: the last block that is fenced with the
     language's name, else the last fenced block, else all of it. Without answer tags: the last block that is fenced with
-    the language's name, or the only block where it has no label. A last block that is not closed, or empty, is no
-    program.
+    the language's name, or the only block where it has no label; where there is no block, the only code span of three
+    backticks. A last block that is not closed, or empty, is no program.
     """
     side = response_form.summary_of(text)
     if side is None:
@@ -110,6 +110,8 @@ def extract(text: str, language: str = "python") -> str | None:
         if side is None:
             return None
     fenced = blocks(side)
+    if not fenced and not tagged:
+        return only_span(side) or None
     named = [block for block in fenced if block.label in sandbox.LANGUAGES[language].fences]
     if not named and len(fenced) == 1 and not fenced[0].label:
         named = fenced

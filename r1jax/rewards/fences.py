@@ -1,15 +1,18 @@
 """Fenced blocks of Markdown: the lines between three backticks or tildes or more and as many again.
 
 As CommonMark's fences (section 4.5), with what models write besides: a label in braces or with a version, and a
-program whose text in three quotes has a line of backticks, which does not end the block.
+program whose text in three quotes has a line of backticks, which does not end the block. A program of one line may
+stand in a code span instead (CommonMark, section 6.1): `only_span`.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 
 _OPENING = re.compile(r"\s*(?:(?:[-*+]|[0-9]{1,9}[.)])\s+)?(`{3,}|~{3,})(.*)", re.DOTALL)
+_TICKS = re.compile(r"`{3,}")
 _LABEL = re.compile(r"\{?\.?([^\s{}:,;=.]+)")
 _VERSION = re.compile(r"(?<=.)[-_]?[0-9]+$")
 _PYTHON = ("python", "py")
@@ -50,6 +53,15 @@ def blocks(text: str) -> list[Block]:
         found.append(Block(label, "\n".join(inner), end is not None))
         place = len(lines) if end is None else end + 1
     return found
+
+
+def only_span(text: str) -> str | None:
+    """What stands between three backticks or more and as many again on one line, where a text has just these two."""
+    marks = list(itertools.islice(_TICKS.finditer(text), 3))
+    if len(marks) != 2 or marks[0][0] != marks[1][0]:
+        return None
+    inside = text[marks[0].end():marks[1].start()]
+    return None if "\n" in inside else inside.strip()
 
 
 def _opened(line: str) -> tuple[str, str] | None:

@@ -71,9 +71,34 @@ def test_a_domain_without_a_rule_cannot_be_said():
     assert kinds(Problem("general/1", "general", "?", "B"), text("B")) == [(None, accuracy.NO_RULE)]
 
 
-def test_a_box_is_an_answer_for_numbers_but_not_for_countdown():
+def test_a_box_is_an_answer_for_numbers_and_expressions_where_there_are_no_tags():
     assert kinds(ARITHMETIC, "It is \\boxed{18}.") == [(True, RIGHT)]
-    assert kinds(COUNTDOWN, "\\boxed{3 * 5 + 2}") == [(False, NO_ANSWER)]
+    assert kinds(COUNTDOWN, "\\boxed{3 * 5 + 2}", "\\boxed{3 * 5}", "\\boxed{}", "3 * 5 + 2",
+                 "\\boxed{3 * 5 + 2} <answer> 3 * 5 </answer>", "\\boxed{3 * 5 + 2} <answer>") == [
+        (True, RIGHT), (False, WRONG), (False, NO_ANSWER), (False, NO_ANSWER), (False, WRONG), (False, NO_ANSWER)]
+
+
+TINY = {  # the tiny world's questions, with R1's form of a right summary and of a wrong one
+    "countdown": (COUNTDOWN, "so \\boxed{ 3 * 5 + 2 } .", "so \\boxed{ 3 * 5 - 2 } ."),
+    "arithmetic": (ARITHMETIC, "the result is \\boxed{18} .", "\\boxed{ 17 }"),
+    "logic": (LOGIC, "答案 是 \\boxed{ C } .", "\\boxed{B}"),
+    "stem": (STEM, "the answer is \\boxed{ B } .", "the answer is \\boxed{A} ."),
+    "code": (CODE, "``` n = int ( input ( ) ) ; print ( n * 2 ) ```", "``` n = int ( input ( ) ) ; print ( n ) ```"),
+}
+
+
+@pytest.mark.parametrize("domain", TINY)
+def test_the_form_of_r1_is_read_in_every_domain(domain):
+    """No tags but the thought's; an answer in the thought alone is none, and the thought's is not taken for it."""
+    problem, right, wrong = TINY[domain]
+    form = "<think> {} . </think> {}".format
+    assert kinds(problem, form("hm", right), form("hm", wrong), form(wrong, right), form(right, "that is it")) == [
+        (True, RIGHT), (False, WRONG), (True, RIGHT), (False, NO_ANSWER)]
+
+
+def test_boxed_and_tagged_expressions_vote_together():
+    assert accuracy.classes(COUNTDOWN, said("</think> \\boxed{3 * 5 + 2}", text("2 + 5 * 3"), "\\boxed{}", "17")) == [
+        0, 0, None, None]
 
 
 def test_mathematics_without_a_box_or_tags_has_no_answer():

@@ -104,6 +104,20 @@ EXTRACTED = [
     ("```python\nx\n```\n<answer>y</answer><answer>z</answer>", None),
     ("```python\nx\n```\n</answer>", None),
     ("```python\nx\n```\n<answer></answer>", None),
+    ("<think>a</think>``` x ; y ```", "x ; y"),
+    ("It is ```x``` .\nDone", "x"),
+    ("```` s = '```' ````", None),  # two marks alike and no other
+    ("``` x ``` or ``` y ```", None),
+    ("``` x ````", None),
+    ("`` x ``", None),
+    ("```  ```", None),
+    ("a ``` x", None),
+    ("a ``` x\ny ``` b", None),
+    ("<think>``` x ```</think>no program", None),
+    ("<think>``` y ```</think>``` x ```", "x"),
+    ("``` y ```\n```python\nx\n```", "x"),  # a block comes first
+    ("``` y ```\n```text\nx\n```", None),
+    ("<answer>``` x ```</answer>", "``` x ```"),  # what is tagged is the program, letter by letter
 ]
 
 
@@ -135,7 +149,8 @@ def test_extract_never_raises(text):
                                   '```python\n"""\n' * 60_000, '```python\n"""\n```\n' * 60_000,
                                   "```python\n" + '"' * 600_001 + "\n```", "```python\n" + '"\\' * 300_000 + "\n```",
                                   "```python\n" + "'''\\" * 200_000 + "\n```", " " * 500_000 + "- " * 200_000,
-                                  "1. " + " " * 500_000, "~" * 500_000 + "`" * 500_000])
+                                  "1. " + " " * 500_000, "~" * 500_000 + "`" * 500_000,
+                                  "x ```" + "`` ```" * 200_000])
 def test_extract_is_linear(text):
     start = time.process_time()
     extract(text)
