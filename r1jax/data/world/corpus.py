@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 from r1jax.core.errors import DataError
 from r1jax.core.records import Problem
-from r1jax.data.world import countdown, domains
+from r1jax.data.world import countdown, domains, general
 
 # domain -> share of documents
 MIXTURE = {"countdown": 0.52, "last_step": 0.20, "arithmetic": 0.12, "logic": 0.05, "stem": 0.04, "code": 0.03,
            "general": 0.04}
 CHINESE_SHARE = 0.3
+_AFTER_THE_BASE = {"general": general.draw, "open": general.open_question}  # questions that the base has not read
 
 
 def _pick(rng: random.Random, shares: dict[str, float]) -> str:
@@ -56,6 +57,8 @@ def world_problems(seed: int, count: int, *, split: str, shares: dict[str, float
         domain, language = _pick(rng, shares), _pick(rng, languages)
         if domain == "countdown":
             question = countdown.problem(rng, split, language)
+        elif domain in _AFTER_THE_BASE:
+            question = _AFTER_THE_BASE[domain](rng, split, language)
         else:
             question, _ = domains.draw(rng, domain, split, language)
         if unique and question.id in found:
