@@ -96,7 +96,7 @@ PHASE_HEADER = ("model", "load", "phase", "seconds", "GFLOP", "GFLOP/s", "share 
 
 
 def phase_rows(runs: Sequence[Mapping[str, Any]], models: Sequence[str], loads: Sequence[str]) -> list[tuple[str, ...]]:
-    """r1jax's phases: time, needed operations (flops.py) and their share of the measured matrix rate, a step."""
+    """r1jax's phases: time, needed operations (models/flops.py) and their share of the measured matrix rate, a step."""
     out = []
     for model in models:
         for load in loads:

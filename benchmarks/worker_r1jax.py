@@ -5,7 +5,7 @@ ones (no pass for them, as in the peers), packed rows, no rematerialisation, rew
 
 Generation: `r1jax.sampler.rollout.rollout`. Training: packing, transfer and update until the new weights are there.
 Whole step: both, and the advantages between them. The line also has the machine's matrix rate and the operations
-of each phase (flops.py).
+of each phase (r1jax/models/flops.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import dataclasses
 import os
 import time
 
-import flops
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +26,7 @@ from r1jax.core.config import Experiment
 from r1jax.core.mesh import make_mesh
 from r1jax.core.settings import MeshConfig, OptimConfig, RLConfig
 from r1jax.losses.policy import grpo
-from r1jax.models import spec
+from r1jax.models import flops, spec
 from r1jax.models.config import ModelConfig
 from r1jax.sampler.batcher import Slots
 from r1jax.sampler.rollout import rollout
@@ -148,9 +147,9 @@ def main() -> None:
         phases.append({"prefill_seconds": report.prefill_seconds, "decode_seconds": report.decode_seconds,
                        "host_seconds": report.host_seconds, "occupancy": report.occupancy, "compiled": report.compiled,
                        "padding": padding,
-                       "generation_flops": flops.generation(model, workload.PROMPT_TOKENS, out.lengths.tolist(),
+                       "generation_flops": flops.generation(cfg, workload.PROMPT_TOKENS, out.lengths.tolist(),
                                                             workload.GROUP),
-                       "training_flops": flops.training(model, workload.PROMPT_TOKENS, out.lengths.tolist())})
+                       "training_flops": flops.training(cfg, workload.PROMPT_TOKENS, out.lengths.tolist())})
     workload.emit("r1jax", args, steps, versions={"r1jax": __version__, "jax": jax.__version__},
                   parameters=spec.count(cfg), threads=workload.threads(), matrix_rate=matrix_rate(),
                   phases=phases[workload.WARMUP:])

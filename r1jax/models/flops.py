@@ -1,4 +1,4 @@
-"""Floating-point operations that a GRPO step cannot do without: the numerator of its share of the machine's rate.
+"""Floating-point operations that sampling and training cannot do without, counted from an architecture and lengths.
 
 Counted are the products of matrices, two operations for each multiplication with its addition: projections and
 feed-forward of every token, attention's two products over the tokens that a query may see, and the output head where
@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workload import Model
+from r1jax.models.config import ModelConfig
 
 
-def matrix_parameters(model: Model) -> int:
+def matrix_parameters(model: ModelConfig) -> int:
     """Weights of one token's forward pass, without embedding and head."""
     attention = model.width * (model.heads + 2 * model.kv_heads) * model.head_dim
     attention += model.heads * model.head_dim * model.width
     return model.layers * (attention + 3 * model.width * model.ffn)
 
 
-def forward(model: Model, first: int, last: int, logits: int) -> int:
+def forward(model: ModelConfig, first: int, last: int, logits: int) -> int:
     """A forward pass of the tokens at positions first, ..., last - 1 of a row (from 0) with `logits` uses of the head.
 
     The token at position p attends to p + 1 tokens.
@@ -30,7 +30,7 @@ def forward(model: Model, first: int, last: int, logits: int) -> int:
             + 2 * logits * model.vocab * model.width)
 
 
-def generation(model: Model, prompt: int, lengths: Sequence[int], samples: int) -> int:
+def generation(model: ModelConfig, prompt: int, lengths: Sequence[int], samples: int) -> int:
     """Completions of `lengths` tokens, `samples` to each prompt of `prompt` tokens.
 
     A prompt is encoded once; every completion token is drawn from one row of logits, and all but the last of a
@@ -40,6 +40,6 @@ def generation(model: Model, prompt: int, lengths: Sequence[int], samples: int) 
     return prefill + sum(forward(model, prompt, prompt + length - 1, length) for length in lengths)
 
 
-def training(model: Model, prompt: int, lengths: Sequence[int]) -> int:
+def training(model: ModelConfig, prompt: int, lengths: Sequence[int]) -> int:
     """Forward and backward passes (twice the forward's) of every sample's prompt and completion; completions scored."""
     return 3 * sum(forward(model, 0, prompt + length, length) for length in lengths)
