@@ -26,6 +26,7 @@ setup(
         "tensorstore>=0.1.80",
         "etils[epath]>=1.12",
         "grain>=0.2.15",
+        "array-record>=0.8.1",
         "sentencepiece>=0.2.1",
         "tokenizers>=0.22",
         "safetensors>=0.5",
