@@ -1,0 +1,230 @@
+"""What a stage takes, by calculation from its experiment: sequences, tokens and operations, before anything is run.
+
+How long responses will be is not known before: `Lengths` states it, by default half of what the experiment allows.
+Operations are those of models/flops.py, of mean lengths: lengths that spread need somewhat more, since attention grows
+with their square. Not counted: recomputation (remat), which adds a third to training, padding, and what a chat model
+behind an endpoint does.
+
+    python -c "from r1jax.core.config import load; from r1jax.stages.cost import Lengths, cost
+    print(cost(load('experiments/r1_zero.py:paper'), Lengths(prompt=122, response=8000)))"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from r1jax.core.config import Experiment
+from r1jax.models import flops, spec
+from r1jax.stages.budget import budget_at
+
+PROMPT = 256  # tokens of a prompt where no limit says; an eighth of the row or budget where that is less
+REPLY = 128  # tokens of a chat model's reply to a judge's question
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Assumed mean tokens of a prompt and of a response; None: half of what the experiment allows."""
+
+    prompt: int | None = None
+    response: int | None = None
+    reply: int = REPLY
+
+
+class Work(NamedTuple):
+    """Sequences, their tokens (of sampled ones the response's, else prompt and response), and operations."""
+
+    sequences: int = 0
+    tokens: int = 0
+    flops: int = 0
+
+    def plus(self, other: Work) -> Work:
+        """Both together."""
+        return Work(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one stage takes.
+
+    Attributes:
+      parameters: of the stage's model.
+      sampled: by the policy or, of general data, the chat model. evaluated: sampled by the stage's own evaluations.
+      asked: of the chat model (judgements, refinements); of an endpoint without its operations.
+      scored: read forward only: reference, old log-probabilities, critic, teacher, reward models.
+      trained: all epochs. updates: of the weights.
+      records: that a data stage keeps at most. unknown: parents whose number of records is not known.
+      prompt, response: mean tokens that were assumed.
+    """
+
+    parameters: int
+    prompt: int
+    response: int
+    sampled: Work = Work()
+    evaluated: Work = Work()
+    asked: Work = Work()
+    scored: Work = Work()
+    trained: Work = Work()
+    updates: int = 0
+    records: int = 0
+    unknown: tuple[str, ...] = field(default=())
+
+    @property
+    def flops(self) -> int:
+        """All operations together."""
+        return sum(work.flops for work in (self.sampled, self.evaluated, self.asked, self.scored, self.trained))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens sampled and tokens trained on."""
+        return sum(work.tokens for work in (self.sampled, self.evaluated, self.asked, self.trained))
+
+
+def cost(experiment: Experiment, lengths: Lengths | None = None, records: Mapping[str, int] | None = None) -> Cost:
+    """The cost of a stage of any kind; of several records in the experiment each adds its part.
+
+    Args:
+      records: of a stage that learns from data, name of the parent -> its number of records.
+    """
+    lengths = lengths or Lengths()
+    prompt, response = _assumed(experiment, lengths)
+    found = Cost(spec.count(experiment.model), prompt, response)
+    if experiment.pretrain:
+        found = _pretraining(experiment, found)
+    if experiment.rl:
+        found = _reinforcement(experiment, found, lengths)
+    if experiment.collect:
+        found = _collecting(experiment, found, lengths)
+    if experiment.sft or experiment.reward_model:
+        found = _learning_from_records(experiment, found, records or {})
+    return found
+
+
+def _assumed(experiment: Experiment, lengths: Lengths) -> tuple[int, int]:
+    """(prompt, response): as given, or half of the limits of the stage's kind."""
+    stage = experiment.rl or experiment.collect
+    if stage is not None:
+        budget = budget_at(stage.max_new_tokens, 0) if experiment.rl else stage.max_new_tokens
+        limit = stage.max_prompt_tokens
+        prompt = lengths.prompt or (limit // 2 if limit else min(budget // 8, PROMPT))
+        return prompt, lengths.response or budget // 2
+    row = (experiment.sft or experiment.reward_model or experiment.pretrain)
+    if row is None:
+        return lengths.prompt or 0, lengths.response or 0
+    prompt = lengths.prompt or min(row.row_length // 8, PROMPT)
+    return prompt, lengths.response or (row.row_length - prompt) // 2
+
+
+def sampling(model, prompt: int, response: int, questions: int, samples: int) -> Work:
+    """`samples` responses to each of `questions` prompts, each encoded once."""
+    each = flops.generation(model, prompt, (response,) * samples, samples) if samples else 0
+    return Work(questions * samples, questions * samples * response, questions * each)
+
+
+def reading(model, prompt: int, response: int, sequences: int, *, scored: bool = True) -> Work:
+    """Forward passes of prompts with responses; `scored`: with the log-probability of every response token."""
+    each = flops.forward(model, 0, prompt + response, response if scored else 0)
+    return Work(sequences, sequences * (prompt + response), sequences * each)
+
+
+def training(model, prompt: int, response: int, sequences: int, *, scored: bool = True) -> Work:
+    """Forward and backward passes, three times the forward's operations."""
+    once = reading(model, prompt, response, sequences, scored=scored)
+    return once._replace(flops=3 * once.flops)
+
+
+def _pretraining(experiment: Experiment, found: Cost) -> Cost:
+    """Rows are full, and counted as one document each."""
+    config, evaluation = experiment.pretrain, experiment.evaluation
+    rows = config.steps * config.rows
+    work = Work(rows, rows * config.row_length,
+                3 * rows * flops.forward(experiment.model, 0, config.row_length, config.row_length))
+    gate = sampling(experiment.model, found.prompt, found.response, evaluation.problems, evaluation.samples)
+    return replace(found, trained=work, evaluated=gate, updates=config.steps)
+
+
+def _reinforcement(experiment: Experiment, found: Cost, lengths: Lengths) -> Cost:
+    """Rollouts as if one try were enough (dynamic sampling); a learned reward reads every response of its part."""
+    rl, model = experiment.rl, experiment.model
+    learned = sum(role == "reward" for role, _ in experiment.parents)
+    passes = bool(rl.loss.beta) + (rl.old_logp == "trainer")
+    samples = rl.questions * rl.group_size
+    sampled, scored, trained = Work(), Work(), Work()
+    for step in range(0, rl.steps, rl.minibatches):
+        response = lengths.response or budget_at(rl.max_new_tokens, step) // 2
+        sampled = sampled.plus(sampling(model, found.prompt, response, rl.questions, rl.group_size))
+        scored = scored.plus(reading(model, found.prompt, response, samples * passes))
+        unscored = (rl.loss.critic is not None) + learned * (
+            rl.last_part is None or step >= rl.steps - rl.last_part.steps)
+        scored = scored.plus(reading(model, found.prompt, response, samples * unscored, scored=False))
+        trained = trained.plus(training(model, found.prompt, response, samples))
+    return replace(found, sampled=sampled, scored=scored, trained=trained, updates=rl.steps,
+                   evaluated=_evaluations(experiment, found, lengths))
+
+
+def _evaluations(experiment: Experiment, found: Cost, lengths: Lengths) -> Work:
+    """Those that are due (stages/evaluation.py), as if none were left out for its time."""
+    rl, config, work = experiment.rl, experiment.evaluation, Work()
+    for step in range(0, rl.steps + 1, rl.minibatches):
+        if step // config.every > (step - rl.minibatches) // config.every or step == rl.steps:
+            budget = config.max_new_tokens or budget_at(rl.max_new_tokens, max(step - 1, 0))
+            work = work.plus(sampling(experiment.model, found.prompt, lengths.response or budget // 2,
+                                      config.problems, config.samples))
+    return work
+
+
+def _collecting(experiment: Experiment, found: Cost, lengths: Lengths) -> Cost:
+    """Samples of the policy or the chat model, what the chat model is asked about them, and the most that is kept."""
+    config, model = experiment.collect, experiment.model
+    prompt, response = found.prompt, found.response
+    own = not (experiment.chat and experiment.chat.endpoint)
+    roles = {role for role, _ in experiment.parents}
+    sampled = Work()
+    if "policy" in roles or "chat" in roles or experiment.chat:
+        sampled = sampling(model, prompt, response, config.questions, config.samples)
+        if "policy" not in roles and not own:
+            sampled = sampled._replace(flops=0)
+    shown = config.few_shot * (prompt + response) + prompt
+    sampled = sampled.plus(sampling(model, shown, response, config.questions, config.few_shot_samples))
+    made = config.questions * (config.samples + config.few_shot_samples)
+    kept = min(made, config.questions * config.keep, *((sum(n for _, n in config.targets),) if config.targets else ()))
+    asked = sampling(model, prompt + response, lengths.reply, round(made * _judged(experiment)), 1)
+    if config.refine:
+        asked = asked.plus(sampling(model, prompt + response, response, kept, 1))
+    if experiment.pairs:
+        both = experiment.pairs.labels == "preferences"
+        asked = asked.plus(sampling(model, prompt + (2 if both else 1) * response, lengths.reply, kept,
+                                    experiment.pairs.votes if both else 1))
+    return replace(found, sampled=sampled, asked=asked if own else asked._replace(flops=0), records=kept)
+
+
+def _judged(experiment: Experiment) -> float:
+    """The share of the questions that the chat model judges; 1 where the shares of domains are not known."""
+    judged, data = experiment.collect.judged, experiment.data
+    if not judged:
+        return 0.0
+    if data.mixture or data.source != "world":
+        return 1.0
+    shares = dict(data.domains)
+    return sum(share for name, share in shares.items() if name in judged) / sum(shares.values())
+
+
+def _learning_from_records(experiment: Experiment, found: Cost, records: Mapping[str, int]) -> Cost:
+    """Supervised fine-tuning and reward models: each record once an epoch, and the examination at the end."""
+    config, model = experiment.sft or experiment.reward_model, experiment.model
+    names = [ref.partition("@")[0] for role, ref in experiment.parents if role == "data"]
+    asked = sum(number for _, number in experiment.sft.samples) if experiment.sft else 0
+    unknown = () if asked else tuple(name for name in names if name not in records)
+    an_epoch = asked or sum(records.get(name, 0) for name in names)
+    prompt, response = found.prompt, found.response
+    if experiment.reward_model:
+        texts = 2 if config.kind == "pairs" else 1
+        an_epoch = round(an_epoch * (1 - config.held_out))
+        trained = training(model, prompt, response, texts * an_epoch * config.epochs, scored=False)
+        return replace(found, trained=trained, updates=-(-an_epoch // config.batch) * config.epochs, unknown=unknown)
+    sequences = an_epoch * config.epochs
+    evaluated = sampling(model, prompt, response, experiment.evaluation.problems, experiment.evaluation.samples)
+    teacher = reading(model, prompt, response, sequences) if config.teacher else Work()
+    return replace(found, trained=training(model, prompt, response, sequences), scored=teacher, evaluated=evaluated,
+                   updates=-(-an_epoch // config.batch) * config.epochs, unknown=unknown)
