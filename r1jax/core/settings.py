@@ -211,7 +211,8 @@ class CollectConfig:
       questions: asked in all. questions_per_file: of one record file, the unit in which a killed run goes on.
       samples: N, of each question. keep: most that stay of one question.
       judged: domains whose answers the chat model compares with the reference; the others have rules.
-      few_shot: long chains of thought that the base is shown before a question; few_shot_samples: of each question.
+      few_shot: long chains of thought that the base (role "few_shot") is shown before a question; few_shot_samples:
+        of each question. examples: "world", or a file of JSON lines with question and response, to draw them from.
       refine: whether the chat model rewrites what was kept into a readable thought and a summary.
       targets: (domain, samples) that are kept at most; () keeps all.
       decontaminate: suites of eval/suites.py whose questions must not share ten words with what is kept.
@@ -229,6 +230,7 @@ class CollectConfig:
     judged: tuple[str, ...] = ()
     few_shot: int = 0
     few_shot_samples: int = 0
+    examples: str = "world"
     refine: bool = False
     filters: FilterConfig = field(default_factory=FilterConfig)
     targets: tuple[tuple[str, int], ...] = ()

@@ -1,4 +1,7 @@
-"""The trained tiny base that ships inside the package, and how it enters a store."""
+"""The trained tiny models that ship inside the package, and how they enter a store: NAME@embedded.
+
+The base that every stage starts from, the chat model that plays DeepSeek-V3's part, and the students' bases.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import jax
 
@@ -22,21 +26,27 @@ PROMPT_ROOM = 32  # of a packed row, kept for the prompt when the base is examin
 GATE = (("eval/gate/arithmetic", "at least", 0.98), ("eval/gate/wrong_accepted", "at most", 0.02),
         ("eval/gate/pass@1", "at most", 0.30))
 PATH = ASSETS / "base.safetensors"
+NAMES = ("base", "chat", "student-qwen", "student-llama")
 
 
-def model() -> config.ModelConfig:
-    """The shipped base's architecture, as recorded beside its weights."""
-    return artifact_model(json.loads(weights.metadata(PATH)["model"]))
+def path(name: str = "base") -> Path:
+    """The file of a shipped model."""
+    return PATH if name == "base" else PATH.with_name(f"{name}.safetensors")
 
 
-def record() -> dict:
-    """What the shipped base scored when it was made, and how it was made."""
-    return json.loads(weights.metadata(PATH)["record"])
+def model(name: str = "base") -> config.ModelConfig:
+    """A shipped model's architecture, as recorded beside its weights."""
+    return artifact_model(json.loads(weights.metadata(path(name))["model"]))
 
 
-def params() -> dict:
-    """The shipped base's weights, as numpy arrays."""
-    return weights.load(model(), PATH)
+def record(name: str = "base") -> dict:
+    """What a shipped model scored when it was made, and how it was made."""
+    return json.loads(weights.metadata(path(name))["record"])
+
+
+def params(name: str = "base") -> dict:
+    """A shipped model's weights, as numpy arrays."""
+    return weights.load(model(name), path(name))
 
 
 def gate_complaints(figures: Mapping[str, float]) -> list[str]:
@@ -46,28 +56,31 @@ def gate_complaints(figures: Mapping[str, float]) -> list[str]:
 
 
 def ship(store_root: str, ref: str = "base@tiny") -> None:
-    """Writes a trained base of a store over the shipped one, with what its gate measured.
+    """Writes a trained model of a store over the shipped one of its name, with what was measured of it.
 
         python -c "from r1jax.stages.embedded import ship; ship('store')"
 
     Raises:
-      DataError: the base is not finished or fails the gate.
+      DataError: it is not finished, none of NAMES, or a base that fails the gate.
     """
     artifact = Store(store_root, create=False).get(ref)
-    figures = artifact.summary() or {}
-    failed = gate_complaints(figures)
+    if artifact.name not in NAMES:
+        raise DataError(f"{ref} is none of the models that are shipped: {', '.join(NAMES)}.")
+    figures = artifact.summary()
+    failed = gate_complaints(figures or {}) if artifact.name == "base" else [] if figures else ["it is not finished"]
     if failed:
         raise DataError(f"{ref} is not fit to ship: {'; '.join(failed)}.")
-    cfg = artifact_model(artifact.config()["model"])
+    settings = artifact.config()
+    cfg = artifact_model(settings["model"])
     loaded = artifact.load_params(spec.abstract(cfg, make_mesh(MeshConfig())))
-    settings = artifact.config()["evaluation"]
     kept = {"step": artifact.final_step(), "figures": figures, "fingerprint": artifact.fingerprint,
             "tokenizer": artifact.lineage()["digests"]["tokenizer"],
-            "problems": settings["problems"], "samples": settings["samples"],
-            "max_new_tokens": artifact.config()["pretrain"]["row_length"] - PROMPT_ROOM,
-            "command": "r1jax run experiments/base.py:tiny"}
+            "problems": settings["evaluation"]["problems"], "samples": settings["evaluation"]["samples"],
+            "max_new_tokens": settings["evaluation"].get("max_new_tokens")
+            or settings["pretrain"]["row_length"] - PROMPT_ROOM,
+            "command": f"r1jax run experiments/{artifact.name.replace('-', '_')}.py:tiny"}
     about = {"model": json.dumps(dataclasses.asdict(cfg)), "record": json.dumps(kept)}
-    weights.save(jax.device_get(loaded), PATH, about)
+    weights.save(jax.device_get(loaded), path(artifact.name), about)
 
 
 def artifact_model(config_row: dict) -> config.ModelConfig:
@@ -76,24 +89,32 @@ def artifact_model(config_row: dict) -> config.ModelConfig:
                                  if name != "type"})
 
 
-def adopt_base(store: Store, refs: Iterable[str]) -> None:
-    """Puts the shipped base into a store as the finished artifact base@embedded, where it is asked for.
+def adopt(store: Store, refs: Iterable[str]) -> None:
+    """Puts shipped models into a store as finished artifacts NAME@embedded, where they are asked for.
 
     Raises:
-      StoreError: the store holds the base of another release of this package.
-      DataError: the package was installed without its base.
+      StoreError: the store holds the model of another release of this package.
+      DataError: there is no such model, or the package was installed without it.
     """
-    if REF not in set(refs):
-        return
-    if not PATH.exists():
-        raise DataError("The embedded base is missing from this installation; install the package again, or build the "
-                        "base with: r1jax run experiments/base.py:tiny")
-    digest = hashlib.sha256(PATH.read_bytes()).hexdigest()[:16]
-    with store.begin("base", "embedded", fingerprint=digest, config={"embedded": record()},
-                     digests={"weights": digest, "tokenizer": record()["tokenizer"]}) as artifact:
+    for ref in dict.fromkeys(refs):
+        name, _, version = ref.partition("@")
+        if version == "embedded":
+            _adopt(store, name)
+
+
+def _adopt(store: Store, name: str) -> None:
+    if name not in NAMES:
+        raise DataError(f"{name}@embedded is not shipped; the models that are: {', '.join(NAMES)}.")
+    file = path(name)
+    if not file.exists():
+        raise DataError(f"The embedded {name} is missing from this installation; install the package again, or build "
+                        f"it with: r1jax run experiments/{name.replace('-', '_')}.py:tiny")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    about = record(name)
+    with store.begin(name, "embedded", fingerprint=digest, config={"embedded": about},
+                     digests={"weights": digest, "tokenizer": about["tokenizer"]}) as artifact:
         if artifact.finished:
             return
-        tree = jax.tree.map(jax.numpy.asarray, params())
-        artifact.save(record()["step"], {"params": tree})
+        artifact.save(about["step"], {"params": jax.tree.map(jax.numpy.asarray, params(name))})
         artifact.wait()
-        artifact.finish(record()["figures"])
+        artifact.finish(about["figures"])

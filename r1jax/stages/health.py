@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import jax
 import numpy as np
 
@@ -9,8 +11,10 @@ from r1jax.core import log
 from r1jax.core.config import Experiment
 from r1jax.core.errors import TrainingError
 from r1jax.core.types import Batch
-from r1jax.stages.rollouts import Experience
 from r1jax.store import Artifact
+
+if TYPE_CHECKING:
+    from r1jax.stages.rollouts import Experience
 
 # largest log-probability difference of sampler and trainer that passes without a word, by compute type
 DRIFT = {"float32": 1e-3, "bfloat16": 0.5}

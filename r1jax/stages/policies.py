@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,12 @@ from r1jax.sampler.responses import respond
 from r1jax.sampler.sampling import Sampling
 from r1jax.stages import embedded
 from r1jax.stages.evaluate import Decoding, OnGroup
-from r1jax.store import Store
+from r1jax.store import Artifact, Store
 from r1jax.store.evaluations import folder_name
 from r1jax.text import chat
 from r1jax.text import tokenizer as tokenizers
 from r1jax.text.prompts import Prompter, Template, template
 
-EMBEDDED = "embedded:base"
 SLOTS = 64
 BLOCKS, BLOCK_BYTES = 64, 1 << 16  # what of a large file goes into its digest
 BLOCK_TOKENS = 2**27  # tokens of a block of samples, whose arrays are on the host at once
@@ -105,9 +104,11 @@ def load_policy(store_root: str, ref: str, slots: int = SLOTS) -> Policy:
     """
     mesh = make_mesh(MeshConfig())
     if ref.startswith("embedded:"):
-        if ref != EMBEDDED:
-            raise ConfigError(f"There is no {ref!r}; the model that is shipped is {EMBEDDED!r}.")
-        return _shipped(mesh, slots)
+        name = ref.partition(":")[2]
+        if name not in embedded.NAMES:
+            raise ConfigError(f"There is no {ref!r}; the models that are shipped are "
+                              f"{', '.join(f'embedded:{known}' for known in embedded.NAMES)}.")
+        return _shipped(name, mesh, slots)
     if (Path(ref).expanduser() / "config.json").is_file():
         return _folder(Path(ref).expanduser(), mesh, slots)
     if Path(ref).is_dir():
@@ -116,16 +117,34 @@ def load_policy(store_root: str, ref: str, slots: int = SLOTS) -> Policy:
     if "/" in ref:
         raise ConfigError(f"There is no folder {ref}; give a checkpoint's folder, an artifact name@version, or an "
                           "endpoint http://HOST/v1#MODEL.")
-    artifact = Store(store_root, create=False).get(ref)
+    return artifact_policy(Store(store_root, create=False).get(ref), mesh, slots)
+
+
+def artifact_policy(artifact: Artifact, mesh, slots: int = SLOTS) -> Policy:
+    """An artifact's newest weights, with the prompt and the token budget of its own training.
+
+    Raises:
+      R1JaxError: it has no weights, they cannot be read, or a tokenizer that does not fit.
+    """
     config = artifact.config()
     if "embedded" in config:
-        return _shipped(mesh, slots)
+        return _shipped(artifact.name, mesh, slots)
     model = embedded.artifact_model(config["model"])
-    budget = (config["rl"]["max_new_tokens"][-1][1] if config.get("rl")
-              else config["pretrain"]["row_length"] - embedded.PROMPT_ROOM)
+    budget = _own_budget(artifact.ref, config)
     identity = _of_artifact(artifact) | {"prompt": config["data"]["prompt"], "dtype": model.dtype}
     return Policy(artifact.ref.replace("@", "-"), identity, model, artifact.load_params(spec.abstract(model, mesh)),
                   _tokenizer(config["tokenizer"], model), template(config["data"]["prompt"]), budget, mesh, slots)
+
+
+def _own_budget(ref: str, config: Mapping[str, Any]) -> int:
+    """Tokens of a response in the model's own training."""
+    if config.get("rl"):
+        return config["rl"]["max_new_tokens"][-1][1]
+    rows = config.get("sft") or config.get("pretrain")
+    if rows is None:
+        raise ConfigError(f"{ref} is no model that answers questions: it is made by neither pre-training, fine-tuning "
+                          "nor reinforcement.")
+    return config["evaluation"].get("max_new_tokens") or rows["row_length"] - embedded.PROMPT_ROOM
 
 
 def _folder(folder: Path, mesh, slots: int) -> Policy:
@@ -158,12 +177,12 @@ def _files_digest(folder: Path) -> str:
     return _digest(b"\0".join(hashlib.sha256(part).digest() for part in parts))
 
 
-def _shipped(mesh, slots: int) -> Policy:
-    model = embedded.model()
-    params = jax.device_put(embedded.params(), spec.shardings(model, mesh))
-    identity = {"artifact": EMBEDDED, "weights": _digest(embedded.PATH.read_bytes()), "prompt": "tiny"}
-    return Policy("embedded-base", identity, model, params,
-                  _tokenizer("builtin:tiny", model), template("tiny"), embedded.record()["max_new_tokens"], mesh, slots)
+def _shipped(name: str, mesh, slots: int) -> Policy:
+    model = embedded.model(name)
+    params = jax.device_put(embedded.params(name), spec.shardings(model, mesh))
+    identity = {"artifact": f"embedded:{name}", "weights": _digest(embedded.path(name).read_bytes()), "prompt": "tiny"}
+    return Policy(f"embedded-{name}", identity, model, params, _tokenizer("builtin:tiny", model), template("tiny"),
+                  embedded.record(name)["max_new_tokens"], mesh, slots)
 
 
 def _tokenizer(name: str, model: ModelConfig) -> tokenizers.Tokenizer:

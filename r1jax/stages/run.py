@@ -11,14 +11,16 @@ from r1jax.core import cache, log
 from r1jax.core import mesh as meshes
 from r1jax.core.config import Experiment, fingerprint, to_dict
 from r1jax.core.errors import ConfigError, DataError
-from r1jax.stages import pretrain, problems, rl
+from r1jax.stages import cold_start, general_data, pretrain, problems, rejection, rl, sft, world_chat
 from r1jax.stages.context import Context
-from r1jax.stages.embedded import adopt_base
+from r1jax.stages.embedded import adopt
 from r1jax.store import Artifact, Store
 from r1jax.text import tokenizer as tokenizers
 
 # what a stage refuses is refused before its artifact is begun
-CHECKS = {rl.run: rl.check, pretrain.run: pretrain.check}
+CHECKS = {rl.run: rl.check, pretrain.run: pretrain.check, sft.run: sft.check,
+          cold_start.run: cold_start.check, rejection.run: rejection.check, general_data.run: general_data.check,
+          world_chat.write: world_chat.check_records, world_chat.train: sft.check}
 
 
 def run_experiment(experiment: Experiment, store_root: str, version: str | None = None) -> Artifact:
@@ -41,7 +43,7 @@ def run_experiment(experiment: Experiment, store_root: str, version: str | None 
     context = Context(mesh, tokenizer, store, {})
     if experiment.stage in CHECKS:
         CHECKS[experiment.stage](experiment, context)
-    adopt_base(store, [ref for _, ref in experiment.parents])
+    adopt(store, [ref for _, ref in experiment.parents])
     parents = [(role, _ref(ref, experiment.scale)) for role, ref in experiment.parents]
     digests = {"tokenizer": tokenizer.digest} | problems.digests(experiment)
     mark = fingerprint(experiment, parents=_fingerprints(store, parents), digests=digests)

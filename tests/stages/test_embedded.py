@@ -40,10 +40,10 @@ def test_the_shipped_base_is_the_tiny_experiments_model_and_small():
 
 def test_the_base_enters_a_store_as_a_finished_artifact_and_only_once(tmp_path):
     store = Store(tmp_path / "store")
-    embedded.adopt_base(store, ["other@tiny"])
+    embedded.adopt(store, ["other@tiny"])
     assert store.find(embedded.REF) is None  # nobody asked for it
     for _ in range(2):
-        embedded.adopt_base(store, [embedded.REF])
+        embedded.adopt(store, [embedded.REF])
         artifact = store.get(embedded.REF)
         assert artifact.finished and artifact.final_step() == embedded.record()["step"]
         assert artifact.summary() == embedded.record()["figures"]

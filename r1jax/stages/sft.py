@@ -1,0 +1,193 @@
+"""Supervised fine-tuning on records of questions and responses: chat, dev1, dev3 and the distilled students.
+
+Loss on the response's tokens only, end of sequence included. An update takes `sft.batch` samples, drawn without
+repetition within an epoch, and packs them by best fit; its denominator is their number of response tokens.
+DeepSeek-R1 (arXiv 2501.12948v2, section B.4.2): two to three epochs over 800k samples, batch 128, 32,768 tokens,
+learning rate 5e-5 with cosine decay to 5e-6.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from r1jax.core import keys, log
+from r1jax.core.config import Experiment
+from r1jax.core.errors import ConfigError, DataError
+from r1jax.core.mesh import check_batch
+from r1jax.core.types import Batch
+from r1jax.data import pipeline, record_files
+from r1jax.data.packing import pack
+from r1jax.losses.lm import next_token_loss
+from r1jax.stages import examination, objective
+from r1jax.stages.budget import at_least_one
+from r1jax.stages.context import Context, clock, join_state, logp_fn, put_batch, put_whole, split_state, start_state
+from r1jax.stages.health import stop_if_not_finite
+from r1jax.store import Artifact
+from r1jax.text.prompts import prompt_ids, template
+from r1jax.text.tokenizer import Tokenizer
+from r1jax.train import batches, optim
+from r1jax.train.step import make_step
+
+Row = Mapping[str, Any]
+
+
+class Order:
+    """Which samples an update takes, as a function of (seed, step).
+
+    Attributes:
+      per_epoch: updates of an epoch. steps: of the run.
+    """
+
+    def __init__(self, experiment: Experiment, rows: Sequence[Row]):
+        config = experiment.sft
+        self._seed, self._batch, self._total = experiment.seed, config.batch, len(rows)
+        self._wanted, self._members = dict(config.samples), {}
+        if self._wanted:
+            self._members = _by_domain(rows)
+            if missing := sorted(set(self._wanted) - set(self._members)):
+                there = ", ".join(f"{name} {len(found)}" for name, found in sorted(self._members.items()))
+                raise DataError(f"The data have no sample of {', '.join(missing)}, which sft.samples asks for; they "
+                                f"have {there}.")
+        size = sum(min(n, len(self._members[name])) for name, n in self._wanted.items()) or self._total
+        self.per_epoch = -(-size // config.batch)
+        self.steps = self.per_epoch * config.epochs
+        self._epoch = functools.lru_cache(maxsize=2)(self._draw)
+
+    def _draw(self, epoch: int) -> np.ndarray:
+        rng = keys.host_rng(self._seed, epoch, "shuffle")
+        if not self._wanted:
+            return rng.permutation(self._total)
+        parts = [rng.permutation(self._members[name])[:n] for name, n in sorted(self._wanted.items())]
+        return rng.permutation(np.concatenate(parts))
+
+    def __call__(self, step: int) -> np.ndarray:
+        """Numbers of the samples of the update after `step` updates."""
+        at = step % self.per_epoch
+        return self._epoch(step // self.per_epoch)[at * self._batch:(at + 1) * self._batch]
+
+
+def _by_domain(rows: Sequence[Row]) -> dict[str, np.ndarray]:
+    members: dict[str, list[int]] = {}
+    for i in range(len(rows)):
+        members.setdefault(rows[i]["domain"], []).append(i)
+    return {name: np.asarray(found) for name, found in members.items()}
+
+
+class Joined(Sequence):
+    """The records of several artifacts as one sequence."""
+
+    def __init__(self, parts: Sequence[Sequence[Row]]):
+        self._parts = parts
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._parts) else 0
+
+    def __getitem__(self, number: int) -> Row:
+        part = int(np.searchsorted(self._ends, number, side="right"))
+        return self._parts[part][number - (int(self._ends[part - 1]) if part else 0)]
+
+
+def ids_of(tokenizer: Tokenizer, prompt: str, row: Row) -> tuple[list[int], list[int]]:
+    """(prompt, response) ids of a record; the response ends with the end of sequence, which is learned too."""
+    return prompt_ids(tokenizer, prompt, row["question"]), [*tokenizer.encode(row["response"]), tokenizer.eos]
+
+
+def packed_rows(samples: Sequence[tuple[list[int], list[int]]], row_length: int) -> dict[str, np.ndarray]:
+    """Packed rows whose weights are 1 / (response tokens of them all) on the predictions of response tokens."""
+    weights = [np.concatenate([np.zeros(len(prompt) - 1, np.float32), np.ones(len(response), np.float32)])
+               for prompt, response in samples]
+    total = max(sum(len(response) for _, response in samples), 1)
+    ids = [np.asarray([*prompt, *response], np.int32) for prompt, response in samples]
+    return pack(ids, row_length, None, {"weights": [w / np.float32(total) for w in weights]})
+
+
+def updates(experiment: Experiment, context: Context, rows: Sequence[Row], order: Order,
+            start: int) -> Iterator[tuple[Batch, int, float, int]]:
+    """(batch, micro-batches in use, padding, samples that no row holds) of each update from `start`."""
+    config = experiment.sft
+
+    def make(step: int):
+        samples = [ids_of(context.tokenizer, experiment.data.prompt, rows[int(i)]) for i in order(step)]
+        kept = [s for s in samples if len(s[0]) + len(s[1]) <= config.row_length]
+        if not kept:
+            raise DataError(f"None of the {len(samples)} samples of update {step} fits sft.row_length="
+                            f"{config.row_length}; raise it.")
+        stacked = batches.stack(packed_rows(kept, config.row_length), config.rows_per_micro_batch)
+        return *stacked, len(samples) - len(kept)
+
+    return pipeline.ahead(make, start, order.steps)
+
+
+def check(experiment: Experiment, context: Context) -> None:
+    """Refuses what cannot work before anything is computed."""
+    config = experiment.sft
+    at_least_one({f"sft.{name}": getattr(config, name) for name in (
+        "epochs", "batch", "row_length", "rows_per_micro_batch", "checkpoint_every", "log_every")})
+    check_batch(context.mesh, config.rows_per_micro_batch, "sft.rows_per_micro_batch")
+    optim.make(experiment.optim, 1)
+    if template(experiment.data.prompt).suffix:
+        raise ConfigError(f"data.prompt={experiment.data.prompt!r} opens the thought, which the responses of the data "
+                          "bring along; fine-tune with a template that does not.")
+    if config.row_length > experiment.model.max_length:
+        raise ConfigError(f"sft.row_length={config.row_length} is beyond model.max_length="
+                          f"{experiment.model.max_length}; lower it.")
+
+
+def records(context: Context) -> Joined:
+    """The records of all parents whose role is "data".
+
+    Raises:
+      DataError: there are none.
+    """
+    parents = context.every("data")
+    found = Joined([record_files.Records(parent.path / "records") for parent in parents])
+    if not len(found):
+        raise DataError(f"There is nothing to learn from: {', '.join(p.ref for p in parents) or 'no parent'} in the "
+                        "role data has no records.")
+    return found
+
+
+def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[str, float]:
+    """Fine-tunes the parent's weights and examines them; resumes from the artifact's last checkpoint."""
+    config, rows = experiment.sft, records(context)
+    order = Order(experiment, rows)
+    optimizer = optim.make(experiment.optim, order.steps)
+    params = objective.start_params(experiment, context.parents["weights"], context.mesh)
+    state, abstract, where = start_state(experiment, context, optimizer, params)
+    start = 0
+    if artifact.latest_step() is not None:
+        start, trees, _ = artifact.restore(split_state(abstract))
+        state = join_state(trees)
+    logp = logp_fn(experiment.model, 1.0)
+    step_fn = make_step(lambda p, b: next_token_loss(logp(p, b)[0], b.weights), optimizer, where)
+    began, entered, tokens, left_out = clock(artifact), time.time(), 0.0, 0
+    with log.event_writer(artifact.path / "tensorboard", resume_step=start + 1 if start else 0) as events, log.progress(
+            order.steps, f"fine-tuning {artifact.ref}", start=start) as bar:
+        for step, (batch, count, padding, lost) in enumerate(updates(experiment, context, rows, order, start),
+                                                            start=start + 1):
+            if lost and not left_out:
+                log.warn(f"{artifact.ref}: {lost} of {config.batch} samples of update {step} are longer than "
+                         f"sft.row_length={config.row_length} and are left out; train/left_out counts them.")
+            left_out += lost
+            tokens += count * config.rows_per_micro_batch * config.row_length * (1 - padding)
+            state, metrics = step_fn(state, put_batch(context.mesh, batch), put_whole(context.mesh, np.int32(count)))
+            stop_if_not_finite(artifact, step, int(metrics["train/skipped"]), config.max_skipped, batch)
+            if step % config.log_every == 0 or step == order.steps:
+                record = {name: float(value) for name, value in jax.device_get(metrics).items()}
+                rate = tokens / (time.time() - entered)
+                record |= {"step": step, "time": time.time() - began, "train/epoch": step / order.per_epoch,
+                           "train/tokens_per_second": rate, "train/padding": padding, "train/left_out": float(lost)}
+                artifact.log_metrics(record)
+                events.scalars(step, {name: value for name, value in record.items() if "/" in name})
+                bar.update(step, f"loss {record['train/loss']:.3f}  {rate:,.0f} tokens/s")
+            if step % config.checkpoint_every == 0 or step == order.steps:
+                artifact.save(step, split_state(state))
+    return examination.examine(experiment, artifact, context, state.params, order.steps,
+                               experiment.evaluation.max_new_tokens or config.row_length - examination.PROMPT_ROOM)
