@@ -42,9 +42,10 @@ MIXED_LANGUAGES = "mixed languages"
 REPETITION = "repetition"
 ENDLESS_LOOP = "endless loop"
 LONG_PARAGRAPH = "long paragraph"
-FAULTS = (UNREADABLE_FORM, EMPTY_THOUGHT, CODE_BLOCK, WRONG_LANGUAGE, MIXED_LANGUAGES, ENDLESS_LOOP, REPETITION,
+FAULTS = (UNREADABLE_FORM, EMPTY_THOUGHT, CODE_BLOCK, ENDLESS_LOOP, REPETITION, WRONG_LANGUAGE, MIXED_LANGUAGES,
           LONG_PARAGRAPH)
-"""What can be wrong with a response, in the order in which it is looked for: a response has the first that it has."""
+"""What can be wrong with a response, in the order in which it is looked for: the first is said. Repetition comes before
+language, since one word over and over is in whatever language it is taken for."""
 
 FORMS = ("summary", "answer")
 LOOP, COPIES, PERIODS = 32, 2.5, 16
@@ -116,9 +117,6 @@ def fault(problem_language: str, response: str, filters: FilterConfig, *, form: 
         return EMPTY_THOUGHT
     if not filters.code_blocks and fences.blocks(thought):
         return CODE_BLOCK
-    share = language_share(problem_language or language.detect(question), thought, question)
-    if share < filters.language:
-        return WRONG_LANGUAGE if share <= 1.0 - filters.language else MIXED_LANGUAGES
     if filters.repetition < 1.0:
         found = repeats(pieces(thought), filters.ngram)
         shown = (parsed.summary if form == "summary" else parsed.answer) or ""
@@ -126,6 +124,9 @@ def fault(problem_language: str, response: str, filters: FilterConfig, *, form: 
             return ENDLESS_LOOP
         if found.share > filters.repetition:
             return REPETITION
+    share = language_share(problem_language or language.detect(question), thought, question)
+    if share < filters.language:
+        return WRONG_LANGUAGE if share <= 1.0 - filters.language else MIXED_LANGUAGES
     if filters.paragraph and longest_paragraph(thought) > filters.paragraph:
         return LONG_PARAGRAPH
     return ""
