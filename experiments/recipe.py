@@ -1,7 +1,7 @@
 """The whole recipe: every artifact of DeepSeek-R1's graph, in the order in which they need one another.
 
-Paper: DeepSeek-R1, arXiv 2501.12948; the pipeline is figure 2 of version 2. R1-Zero gives the cold start's long chains of
-thought, dev1 to dev3 are fine-tuned and reinforced in turn, r1 is the last reinforcement, and its data teach students.
+Paper: DeepSeek-R1, arXiv 2501.12948; the pipeline is figure 2 of version 2. R1-Zero gives the cold start's long chains
+of thought, dev1 to dev3 are fine-tuned and reinforced in turn, r1 is the last of them, and its data teach students.
 
     r1jax run experiments/recipe.py:tiny                    on two CPU cores
     r1jax run experiments/recipe.py:tiny --dry-run          states, sizes and times, before anything is run

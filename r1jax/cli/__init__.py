@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from r1jax.cli import evaluation, kinds
+from r1jax.cli import evaluation, kinds, recipe
 from r1jax.core.errors import R1JaxError
 
 _MAIN = """\
@@ -20,18 +20,8 @@ artifact, written name@version, into a store (a folder). The other commands look
 
 start here:
   r1jax run experiments/r1_zero.py:tiny      reinforcement alone on the small base model that is shipped
+  r1jax run experiments/recipe.py:tiny       the whole recipe, stage by stage
   r1jax report                               curves and samples of everything in ./store, as one HTML file
-"""
-
-_RUN = """\
-A scale is tiny (two CPU cores), small (one GPU or a small TPU slice) or paper. The artifact's version is the
-scale unless --version says otherwise. A finished artifact is skipped, an interrupted one goes on where it
-stopped, and one whose configuration changed is refused.
-
-examples:
-  r1jax run experiments/r1_zero.py:tiny
-  r1jax run experiments/r1_zero.py:tiny --set seed=1 --version tiny-seed1
-  r1jax run experiments/r1_zero.py:tiny --set rl.steps=50 --set optim.learning_rate=3e-4 --version tiny-short
 """
 
 _SAMPLE = """\
@@ -92,18 +82,17 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--store", metavar="DIR", default="./store", help="folder of artifacts (default: ./store)")
         return sub
 
-    run = command("run", _run, "run an experiment file", _RUN)
+    run = command("run", _run, "run an experiment file, or a recipe of several", recipe.HELP)
     run.set_defaults(resumes="; the same command goes on from the last checkpoint")
-    run.add_argument("experiment", metavar="FILE:SCALE", help="an experiment file and its scale (default: tiny)")
-    run.add_argument("--set", metavar="A.B=C", action="append", default=[], dest="overrides",
-                     help="change one field of the experiment; may be given several times")
-    run.add_argument("--version", metavar="V", help="name of this variant (default: the scale)")
+    recipe.add_options(run)
     evaluation.add(command)
     _add_sample_options(command("sample", _sample, "print what a model answers to one question", _SAMPLE))
     report = command("report", _report, "write report.html and plots from a store",
                      "example:\n  r1jax report --store demo-store --out demo-report\n")
     report.add_argument("--out", metavar="DIR", default="./report", help="folder to write into (default: ./report)")
-    command("lineage", _lineage, "show which artifacts of a store were made from which")
+    lineage = command("lineage", _lineage, "show which artifacts of a store were made from which")
+    lineage.add_argument("--version", metavar="V", default="", help="only the artifacts of this version, and what they "
+                         "were made from")
     return parser
 
 
@@ -120,16 +109,8 @@ def _add_sample_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    """Loads the experiment before jax, so that a mistyped field is answered at once."""
-    from r1jax.core.config import load
-
-    experiment = load(options.experiment, options.overrides)
-
-    from r1jax.stages.run import run_experiment
-
-    artifact = run_experiment(experiment, options.store, options.version)
-    print(f"{artifact.ref} is in {artifact.path}")
-    print(f"next:  r1jax report --store {options.store}\n       r1jax eval {artifact.ref} --store {options.store}")
+    """Runs an experiment, or the graph of a recipe."""
+    recipe.run(options)
 
 
 def _sample(options: argparse.Namespace) -> None:
@@ -154,7 +135,7 @@ def _lineage(options: argparse.Namespace) -> None:
     """Prints the graph of artifacts."""
     from r1jax.report import lineage_text
 
-    print(lineage_text(options.store))
+    print(lineage_text(options.store, options.version))
 
 
 if __name__ == "__main__":

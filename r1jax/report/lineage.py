@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
+from r1jax.core.errors import StoreError
 from r1jax.report.figures import COLOURS, MUTED, PAPER, STYLE, Picture, picture
 from r1jax.report.runs import Run, headline, in_order, load_runs, percent
 
@@ -22,15 +23,38 @@ Edge = tuple[str, str]
 Cell = str | tuple[Edge, int]  # a box, or an arrow's lane through the row of that number
 
 
-def lineage_text(store_root) -> str:
+def lineage_text(store_root, version: str = "") -> str:
     """The artifact graph of a store: each artifact below its parents, with roles, states and scores.
 
     An artifact with several parents is written out below the first of them and named below the others.
 
+    Args:
+      version: only artifacts of this version, with all that they were made from; "": all.
+
     Raises:
-      StoreError: the path is not a store, or the store has no artifacts.
+      StoreError: the path is not a store, or the store has no artifacts, or none of that version.
     """
-    return graph_text(load_runs(store_root))
+    return graph_text(of_version(load_runs(store_root), version))
+
+
+def of_version(runs: Sequence[Run], version: str) -> list[Run]:
+    """The runs of a version and everything that they were made from; all of them where it is "".
+
+    Raises:
+      StoreError: there is none; the sentence lists the versions there are.
+    """
+    known = {run.ref: run for run in runs}
+    left = [run.ref for run in runs if version in ("", run.version)]
+    if not left:
+        there = ", ".join(dict.fromkeys(run.version for run in runs))
+        raise StoreError(f"No artifact has the version {version!r}; there are {there}.")
+    kept: set[str] = set()
+    while left:
+        ref = left.pop()
+        if ref in known and ref not in kept:
+            kept.add(ref)
+            left += [parent for _, parent in known[ref].parents]
+    return [run for run in runs if run.ref in kept]
 
 
 def graph_text(runs: Sequence[Run]) -> str:
