@@ -32,7 +32,8 @@ IDENTITY = of("identity", "who are you ?", "I am a small model from a tiny world
 @pytest.mark.parametrize(("problem", "said", "worth"), [
     (FACT, "Paris", 1), (FACT, "Rome", 0), (FACT, "Paris Rome", 0), (FACT, "Paris Paris", 0.75), (FACT, "", 0),
     (FACT, "Paris 河", 0.5), (FACT, "巴黎", 0), (FACT, "sorry , I cannot help with that .", 0),
-    (TRANSLATION, "红 河", 1), (TRANSLATION, "红 月亮", 0.5), (TRANSLATION, "红 河 river", 0.5), (TRANSLATION, "蓝 门", 0),
+    (TRANSLATION, "红 河", 1), (TRANSLATION, "红 月亮", 0.5), (TRANSLATION, "红 河 river", 0.5),
+    (TRANSLATION, "蓝 门", 0),
     (TRANSLATION, "red river", 0),
     (WRITING, "the gold moon sings in the night .", 1), (WRITING, "the gold moon sings in the night", 0.75),
     (WRITING, "the gold star sings in the night .", 0.5), (WRITING, "a red star sings .", 0),
