@@ -11,9 +11,10 @@ from r1jax.core.errors import ConfigError
 from r1jax.core.records import NO_ANSWER, UNREADABLE_ANSWER, UNREADABLE_GOLD, Completion, Problem, Verdict
 from r1jax.rewards import judge
 from r1jax.rewards.chat import Reply
-from r1jax.rewards.judge import Pair, Preference, Row, correctness, preferences, read_correctness, read_preference
+from r1jax.rewards.judge import Pair, Preference, Row, correctness, preferences
 from r1jax.rewards.judge_prompts import correctness_messages, neutral, preference_messages
 from r1jax.rewards.preference_pairs import KeptPair, balance_lengths, keep_pairs, summary_length
+from r1jax.rewards.verdicts import read_correctness, read_preference
 
 RIGHT_REPLY = '{"analysis": "they agree", "correctness": "correct"}'
 WRONG_REPLY = '{"analysis": "they differ", "correctness": "incorrect"}'

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r1jax.rewards.chat import Reply
-from r1jax.rewards.judge import Pair, Row, correctness, preferences, read_correctness
+from r1jax.rewards.judge import Pair, Row, correctness, preferences
+from r1jax.rewards.verdicts import read_correctness
 
 GOOD_JSON = '{"analysis": "It agrees with the reference.", "correctness": "correct"}'
 
