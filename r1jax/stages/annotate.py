@@ -1,0 +1,323 @@
+"""The editable file: records as lines that people read, correct and give back, with what they changed on record.
+
+The paper's cold-start data went through people's hands ("post-processing by human annotators", DeepSeek-R1, arXiv
+2501.12948v1, section 2.3.1). `export` writes an artifact's records as JSON lines; people change responses, delete
+lines and add some; `read_edits` reads the file against the artifact, and the result is an artifact of its own whose
+parent is the first one, with changes.json.
+
+    {"about": "...", "artifact": "cold-start-data@tiny", "records": "<digest>"}
+    {"row": 0, "hash": "<of the record>", "problem": ..., "domain": ..., "language": ..., "question": ...,
+     "answer": ..., "response": "<think> ... </think> ..."}
+
+Only `response` may be changed. A line without `row` (or with null) is a new record. The lines' order does not matter:
+records keep their places, new ones follow in the file's order.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from r1jax.core.config import Experiment
+from r1jax.core.errors import ConfigError, DataError
+from r1jax.core.tags import TAGS
+from r1jax.data import record_files
+from r1jax.data.record_files import Records
+from r1jax.data.record_manifests import storing
+from r1jax.rewards.format import final_answer, is_visible, parse_summary
+from r1jax.stages.collecting import KEPT, TABLE, Row, Table
+from r1jax.stages.context import Context
+from r1jax.store import Artifact, Store
+from r1jax.store.files import write_atomic, write_json, writing
+from r1jax.store.hosts import on_primary
+
+CHANGES = "changes.json"
+ROLE, GIVEN = "data", "given"
+SHOWN = ("problem", "domain", "language", "question", "answer", "response")
+"""Keys of a record that a person sees; the others come back from the artifact."""
+NEEDED = ("problem", "domain", "language", "question", "response")
+LISTED = 20  # faults that a sentence lists
+
+_ABOUT = ("Change what stands under response, delete lines, or add lines without row and hash; leave the rest as it "
+          "is. Then: r1jax records import THIS_FILE --of {ref} --version NEW")
+
+
+def export(artifact: Artifact, path: str | os.PathLike[str]) -> int:
+    """Writes an artifact's records as JSON lines to edit, over an earlier file; returns how many.
+
+    Raises:
+      DataError: the artifact has no records, or the file cannot be written.
+    """
+    folder, path = artifact.path / "records", Path(path)
+    records = Records(folder)
+    about = {"about": _ABOUT.format(ref=artifact.ref), "artifact": artifact.ref, "records": record_files.digest(folder)}
+    part = path.with_name(f".{path.name}.part")
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with storing(path), part.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(_line(about))
+            for number, row in enumerate(records):
+                shown = {"row": number, "hash": _hash(row)} | {key: row[key] for key in SHOWN if key in row}
+                file.write(_line(shown))
+        with storing(path):
+            os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return len(records)
+
+
+@dataclass
+class _Reading:
+    """An edited file as far as it was read."""
+
+    records: Records
+    rows: dict[int, Row] = field(default_factory=dict)
+    lines: dict[int, int] = field(default_factory=dict)
+    added: list[tuple[int, Row]] = field(default_factory=list)
+    faults: list[tuple[int, str]] = field(default_factory=list)
+
+
+def read_edits(path: str | os.PathLike[str], artifact: Artifact) -> tuple[list[Row], list[dict[str, Any]]]:
+    """The records of an edited file, and what was changed.
+
+    Returns:
+      (rows: the artifact's records that are still there, in their order, then the new ones; changes: of each that
+      differs `change` ("changed", "removed" or "added"), `row` (its number; None of a new one), `line` of the file,
+      `problem`, `domain`, `diff` (the response's unified diff) and, where it was changed, `answer` [before, after]).
+
+    Raises:
+      DataError: no such file; one made from other records; broken lines, listed with what is wrong with each; no line
+        that is left.
+    """
+    records = Records(artifact.path / "records")
+    reading = _Reading(records)
+    for number, line in _lines(Path(path), artifact):
+        fault = _read_line(reading, number, line)
+        if fault:
+            reading.faults.append((number, fault))
+    if reading.faults:
+        told = [f"  line {number}: {reason}" for number, reason in reading.faults[:LISTED]]
+        more = len(reading.faults) - len(told)
+        rest = f"\n  and {more} more" if more > 0 else ""
+        lines = "a broken line" if len(reading.faults) == 1 else f"{len(reading.faults)} broken lines"
+        raise DataError(f"{path} has {lines}; mend what is listed, or export {artifact.ref} again:\n"
+                        + "\n".join(told) + rest)
+    rows = [reading.rows[number] for number in sorted(reading.rows)] + [row for _, row in reading.added]
+    if not rows:
+        raise DataError(f"{path} holds no records; export {artifact.ref} again and leave some.")
+    return rows, _changes(reading)
+
+
+def _lines(path: Path, artifact: Artifact) -> Iterator[tuple[int, str]]:
+    """Lines with a record, numbered from 1; checks the first one, where it is there, against the artifact."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip() and not (number == 1 and _is_about(line, path, artifact)):
+                    yield number, line
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no UTF-8 text ({error.reason}); save it as UTF-8.") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _is_about(line: str, path: Path, artifact: Artifact) -> bool:
+    try:
+        about = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(about, dict) or "about" not in about:
+        return False
+    if about.get("records") != record_files.digest(artifact.path / "records"):
+        raise DataError(f"{path} was exported from {about.get('artifact')}, and the records of {artifact.ref} are "
+                        "others; name the artifact that it came from (--of), or export again.")
+    return True
+
+
+def _read_line(reading: _Reading, number: int, line: str) -> str:
+    """Takes one line in; what is wrong with it, or ""."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return f"no JSON ({error})"
+    if not isinstance(row, dict):
+        return f"a {type(row).__name__} and not an object"
+    missing = [key for key in NEEDED if key not in row]
+    if missing:
+        return f"without {', '.join(missing)}"
+    wrong = [key for key in SHOWN if key in row and not isinstance(row[key], str)]
+    if wrong:
+        return f"{', '.join(wrong)} must be text"
+    if row.get("row") is None:
+        return _take_added(reading, number, row)
+    return _take_old(reading, number, row)
+
+
+def _take_added(reading: _Reading, number: int, row: Row) -> str:
+    """A new record; `kind`, `source` and `meta` may be given."""
+    unknown = [key for key in row if key not in (*SHOWN, "row", "hash", "kind", "source", "meta")]
+    if unknown:
+        return f"unknown keys {', '.join(unknown)}"
+    if not isinstance(row.get("meta", {}), dict):
+        return "meta must be an object"
+    whole = {key: row.get(key, "") for key in SHOWN} | {
+        "source": row.get("source", "people"), "kind": row.get("kind", "reasoning"), "meta": row.get("meta", {})}
+    empty = [key for key in NEEDED if not whole[key].strip()]
+    if empty:
+        return f"empty {', '.join(empty)}"
+    fault = _form_fault(whole)
+    if not fault:
+        reading.added.append((number, whole))
+    return fault
+
+
+def _take_old(reading: _Reading, number: int, row: Row) -> str:
+    """A record of the artifact, changed or not."""
+    at, size = row["row"], len(reading.records)
+    if type(at) is not int or not 0 <= at < size:
+        return f"row {at!r} is none of 0 to {size - 1}; a new line has no row"
+    if at in reading.rows:
+        return f"row {at} is on line {reading.lines[at]} already; a new line has no row"
+    before = reading.records[at]
+    if row.get("hash") != _hash(before):
+        return f"the hash of row {at} is not the record's; leave row and hash as they were"
+    altered = [key for key in SHOWN if key != "response" and row.get(key) != before.get(key)]
+    if altered:
+        return f"{', '.join(altered)} of row {at} was changed; only response may be"
+    after = before | {"response": row["response"]}
+    fault = _form_fault(after) if after != before else ""
+    if not fault:
+        reading.rows[at], reading.lines[at] = after, number
+    return fault
+
+
+def _form_fault(row: Mapping[str, Any]) -> str:
+    """What is wrong with the form of a response that a person wrote; a general one may do without a thought."""
+    said = row["response"]
+    if row.get("kind") == "general" and is_visible(said) and not any(tag in said for tag in TAGS):
+        return ""
+    reason = parse_summary(said).reason
+    return f"the response is not <think> thought </think> summary: {reason}" if reason else ""
+
+
+def _changes(reading: _Reading) -> list[dict[str, Any]]:
+    found = []
+    for number, before in enumerate(reading.records):
+        after = reading.rows.get(number)
+        if after == before:
+            continue
+        change = {"change": "removed" if after is None else "changed", "row": number,
+                  "line": reading.lines.get(number), "problem": before["problem"],
+                  "domain": before["domain"], "diff": _diff(before["response"], after["response"] if after else "")}
+        answers = [final_answer(row["response"]) if row else None for row in (before, after)]
+        if after is not None and answers[0] != answers[1]:
+            change["answer"] = answers
+        found.append(change)
+    return found + [{"change": "added", "row": None, "line": line, "problem": row["problem"],
+                     "domain": row["domain"], "diff": _diff("", row["response"])} for line, row in reading.added]
+
+
+def _diff(before: str, after: str) -> str:
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "before", "after", lineterm="")
+    return "\n".join(lines)
+
+
+def digests(experiment: Experiment) -> dict[str, str]:
+    """The digest of the edited file, part of the fingerprint; its rows are no problems (`problems.digests`)."""
+    return {"edits": _file_digest(experiment.data.source)}
+
+
+def check(experiment: Experiment, context: Context) -> None:
+    """Refuses an experiment without the records that were edited, or without the file."""
+    if [role for role, _ in experiment.parents].count(ROLE) != 1:
+        raise ConfigError(f"{experiment.name} needs one parent in the role {ROLE!r}, whose records were edited.")
+    _file_digest(experiment.data.source)
+
+
+def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[str, float]:
+    """Makes the records of the parent in the role "data" as they are in the edited file `data.source`."""
+    return write_edits(artifact, experiment.data.source, context.parents[ROLE])
+
+
+def import_edits(store: Store, path: str | os.PathLike[str], ref: str, version: str) -> Artifact:
+    """Makes a new version of an artifact with the records of an edited file, or finds it made; its parent is the old.
+
+    Raises:
+      DataError: as `read_edits`, before anything is begun. ConfigError: the version is the old one.
+      StoreError: no such artifact, or another file was imported as this version.
+    """
+    parent = store.get(ref)
+    if version == parent.version:
+        raise ConfigError(f"{parent.ref} is what was edited; give the edited records a version of their own, such as "
+                          f"--version {version}-edited.")
+    mark = {"edits": _file_digest(path)}
+    read_edits(path, parent)
+    identity = hashlib.sha256(json.dumps([parent.fingerprint, mark]).encode()).hexdigest()[:16]
+    with store.begin(parent.name, version, fingerprint=identity, config={"edited": Path(path).name},
+                     parents=[(ROLE, parent.ref)], digests=mark) as artifact:
+        if not artifact.finished:
+            artifact.finish(write_edits(artifact, path, parent))
+    return artifact
+
+
+def write_edits(artifact: Artifact, path: str | os.PathLike[str], parent: Artifact) -> dict[str, float]:
+    """Writes an edited file's records, changes.json and table.json into an artifact.
+
+    Returns:
+      Its summary: records in all and by domain, and how many were given, changed, removed and added.
+
+    Raises:
+      DataError: as `read_edits`.
+    """
+    table = on_primary(lambda: _write_edits(artifact, path, parent))
+    total = record_files.merge({"": row} for row in table.values())[""]
+    found = {"records": total.pop(KEPT)} | {f"records/{domain}": row[KEPT] for domain, row in table.items()}
+    return {name: float(count) for name, count in (found | total).items()}
+
+
+def _write_edits(artifact: Artifact, path: str | os.PathLike[str], parent: Artifact) -> Table:
+    rows, changes = read_edits(path, parent)
+    table: Table = {}
+
+    def count(domain: str, reason: str) -> None:
+        counts = table.setdefault(domain, {GIVEN: 0, KEPT: 0})
+        counts[reason] = counts.get(reason, 0) + 1
+
+    for reason, counted in ((GIVEN, Records(parent.path / "records")), (KEPT, rows)):
+        for row in counted:
+            count(row["domain"], reason)
+    for change in changes:
+        count(change["domain"], change["change"])
+    record_files.write_all(artifact.path / "records", rows)
+    data = (json.dumps(changes, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace")
+    with writing(f"{CHANGES} of {artifact.ref}", artifact.path, len(data), lambda: "nothing was finished"):
+        write_atomic(artifact.path / CHANGES, data)
+        write_json(artifact.path / TABLE, table)
+    return table
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def _hash(row: Mapping[str, Any]) -> str:
+    """Eight hexadecimal digits of a whole record."""
+    return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _file_digest(path: str | os.PathLike[str]) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str | os.PathLike[str], error: OSError) -> DataError:
+    return DataError(f"{path} cannot be read ({error.strerror}); give a file that `r1jax records export` wrote.")
