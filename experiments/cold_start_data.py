@@ -26,7 +26,7 @@ def tiny() -> Experiment:
     """Every reasoning domain of the tiny world."""
     return Experiment(
         name="cold-start-data", scale="tiny", stage=cold_start.run, model=config.tiny(),
-        parents=(("policy", "r1-zero"), ("few_shot", "base@embedded"), ("chat", "chat")),
+        parents=(("policy", "r1-zero"), ("few_shot", "base@embedded"), ("chat", "chat@embedded")),
         data=DataConfig(domains=DOMAINS),
         chat=ChatConfig(wording="tiny"),
         collect=CollectConfig(questions=512, questions_per_file=128, samples=4, keep=2, max_new_tokens=288,

@@ -56,7 +56,7 @@ def sample(policy: Policy, mesh, problems: Sequence[Problem], samples: int, key,
         found = respond(policy.model, policy.params, policy.tokenizer, prompt or policy.prompt, problems, key,
                         sampling=Sampling(policy.tokenizer.ends, config.temperature, config.top_p), samples=samples,
                         max_new_tokens=config.max_new_tokens, mesh=mesh, slots=config.slots,
-                        max_prompt_tokens=config.max_prompt_tokens)
+                        max_prompt_tokens=None if prompt else config.max_prompt_tokens)
     return [Sampled(found.problem_of(i), completion.full_text, source, completion.truncated)
             for i, completion in enumerate(found.completions)]
 
