@@ -26,6 +26,8 @@ from r1jax.rewards import choice, code, countdown, math_answer, number, puzzle
 from r1jax.rewards import format as response_form
 
 NO_RULE = "no rule"
+WITHOUT_RULE = frozenset(("general", "open"))
+"""Domains whose questions no rule can grade: general requests, and questions that have a reference for a judge."""
 
 Rows = Sequence[tuple[Problem, str]]
 """Problems with the whole responses to them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from r1jax.core import keys, log
 from r1jax.core.config import Experiment
 from r1jax.core.errors import ConfigError, DataError
 from r1jax.core.records import Problem
-from r1jax.core.settings import DataConfig
+from r1jax.core.settings import DataConfig, RLConfig
 from r1jax.data import problems as files
 from r1jax.data import select, sources
 from r1jax.data.sets.fields import LANGUAGES, language_of
@@ -34,14 +35,13 @@ def digests(experiment: Experiment) -> dict[str, str]:
 
     Of all that a problem is, since a set's tests may change and its questions not. Logic's puzzles are not made for it.
     """
-    data = experiment.data
-    if _is_world(data):
-        return {}
+    first, last = experiment.data, last_part_data(experiment)
+    read = [one for one in ([first] if first == last else [first, last]) if not _is_world(one)]
     marks: list[str] = []
-    for source in _shares(data)[0]:
+    for data, source in ((one, source) for one in read for source in _shares(one)[0]):
         known = "" if data.pass_rates or not sources.is_named(source) else sources.version(source)
         marks += [known] if known else [files.content_digest(p) for side in _sides(data, source) for p in side]
-    return {"data": files.digest(*sorted(marks))}
+    return {"data": files.digest(*sorted(marks))} if read else {}
 
 
 def held_out(experiment: Experiment, context: Context) -> list[Problem]:
@@ -64,18 +64,44 @@ def held_out(experiment: Experiment, context: Context) -> list[Problem]:
     return found
 
 
-def training(experiment: Experiment, context: Context) -> Callable[[int], list[Problem]]:
-    """(rollout number) -> its questions: of a mixture each source's share, rounded up or down.
+def last_part_from(rl: RLConfig) -> float:
+    """Updates before the last part of a run; infinite without one."""
+    return math.inf if rl.last_part is None else rl.steps - rl.last_part.steps
 
-    A source's questions come in a new order each epoch of it, none twice in one.
+
+def last_part_data(experiment: Experiment) -> DataConfig:
+    """The questions of a run's last part; those of the rest where it has none of its own."""
+    data, last = experiment.data, experiment.rl and experiment.rl.last_part
+    return replace(data, domains=last.domains or data.domains, mixture=last.mixture or data.mixture) if last else data
+
+
+def training(experiment: Experiment, context: Context, count: int | None = None) -> Callable[[int], list[Problem]]:
+    """(rollout number) -> its questions, rl.questions or `count`: of a mixture each source's share, rounded up or down.
+
+    A source's questions come in a new order each epoch of it, none twice in one. The last part of a run (rl.last_part)
+    draws from its own questions, none of which is held out of the others; its rollouts are numbered on, and its epochs
+    are counted as if all rollouts had been its own.
     """
-    count, seed = experiment.rl.questions, experiment.seed
-    if _is_world(experiment.data):
+    count, rl, data = count or experiment.rl.questions, experiment.rl, last_part_data(experiment)
+    draw = _draw(experiment, context, experiment.data, count)
+    if data == experiment.data:
+        return draw
+    later = _draw(experiment, context, data, count)
+    first = last_part_from(rl) // rl.minibatches * rl.dynamic_sampling
+    return lambda rollout: (draw if rollout < first else later)(rollout)
+
+
+def _draw(experiment: Experiment, context: Context, data: DataConfig, count: int) -> Callable[[int], list[Problem]]:
+    """`training` on these data alone."""
+    seed = experiment.seed
+    if _is_world(data):
         return lambda rollout: world_problems(
             keys.host_seed(seed, rollout, "problems"), count, split="train",
-            shares=dict(experiment.data.domains), languages=dict(experiment.data.languages))
-    names, shares = _shares(experiment.data)
-    pools = [_fitting(experiment, context, name, pool) for name, pool in _pools(experiment.data, names)]
+            shares=dict(data.domains), languages=dict(data.languages))
+    names, shares = _shares(data)
+    evaluated = [] if _is_world(experiment.data) else [
+        p for name in _shares(experiment.data)[0] if name not in names for p in _sides(experiment.data, name)[1]]
+    pools = [_fitting(experiment, context, name, pool) for name, pool in _pools(data, names, evaluated)]
     if len(pools) == 1:
         order = _orders(pools[0], lambda epoch: keys.host_rng(seed, epoch, "problems"))
         return lambda rollout: [order(at) for at in range(rollout * count, (rollout + 1) * count)]
@@ -112,24 +138,29 @@ def _shares(data: DataConfig) -> tuple[list[str], list[float]]:
     return names, shares
 
 
-def _pools(data: DataConfig, names: Sequence[str]) -> list[tuple[str, Sequence[Problem]]]:
+def _pools(data: DataConfig, names: Sequence[str],
+           evaluated: Sequence[Problem] = ()) -> list[tuple[str, Sequence[Problem]]]:
     """Each source with its training problems: in a mixture none that another source has, or holds out.
+
+    evaluated: other questions that a run is evaluated on, which none of its sources may have.
 
     Raises:
       DataError: nothing is left of a source of a mixture.
     """
     sides = [_sides(data, name) for name in names]
-    if len(names) == 1:
+    if len(names) == 1 and not evaluated:
         return [(names[0], sides[0][0])]
-    seen = {select.normal(p.question) for _, held in sides for p in held}
+    seen = {select.normal(p.question) for _, held in sides for p in held} | {select.normal(p.question)
+                                                                              for p in evaluated}
     pools = [select.without_repeats(pool, seen)[0] for pool, _ in sides]
     for name, pool, (whole, _) in zip(names, pools, sides, strict=True):
         if not pool:
             mine = {select.normal(p.question) for p in whole}
             others = [other for other, (trained, held) in zip(names, sides, strict=True)
                       if any(select.normal(p.question) in mine for p in (held if other == name else (*trained, *held)))]
-            raise DataError(f"data.mixture leaves nothing of {name} to train on: all its questions are also in "
-                            f"{', '.join(others)}; leave one of them out.")
+            also = ", ".join(others) or "what is held out of data.mixture"
+            raise DataError(f"data.mixture leaves nothing of {name} to train on: all its questions are also in {also}; "
+                            "leave one of them out.")
     return list(zip(names, pools, strict=True))
 
 

@@ -25,12 +25,11 @@ from r1jax.core.mesh import check_batch, memory_bytes
 from r1jax.core.types import Batch
 from r1jax.losses.critic import explained_variance
 from r1jax.models import spec
-from r1jax.rewards import combine
 from r1jax.rewards.replay import Record
 from r1jax.sampler.decode import ROUND, check_context
 from r1jax.sampler.programs import cache_bytes
 from r1jax.sampler.sampling import Sampling, check_training
-from r1jax.stages import objective, problems
+from r1jax.stages import objective, problems, rewards
 from r1jax.stages.budget import at_least_one, budget_at, longest_sample
 from r1jax.stages.context import Context, clock, join_state, logp_fn, put_batch, put_whole, split_state, start_state
 from r1jax.stages.evaluation import Evaluator
@@ -133,7 +132,7 @@ def check(experiment: Experiment, context: Context) -> None:
                                                           "dynamic_sampling")}
     at_least_one(sizes | {"evaluation.every": experiment.evaluation.every}
                  | {"every budget of rl.max_new_tokens": min(budget for _, budget in rl.max_new_tokens)})
-    combine.resolve(rl.rewards, combine.within_budget(min(budget for _, budget in rl.max_new_tokens)))
+    rewards.check(experiment)
     objective.check(experiment)
     template(experiment.data.prompt)
     optim.make(experiment.optim, rl.steps)
@@ -159,7 +158,8 @@ def check(experiment: Experiment, context: Context) -> None:
 def memory_needed(experiment: Experiment, mesh) -> dict[str, int]:
     """Bytes that an RL run holds at once on all devices, by what for.
 
-    Not counted: activations and prefill, which depend on the kernels, and a second cache while one is resized.
+    Not counted: activations and prefill, which depend on the kernels, a second cache while one is resized, and reward
+    models, which are not read yet.
     """
     rl = experiment.rl
     cfg = replace(experiment.model, dtype=rl.rollout_dtype or experiment.model.dtype)
@@ -207,6 +207,8 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
     step_fn = make_step(objective.make_loss(experiment), optimizer, where)
     score = scoring(experiment)
     draw = problems.training(experiment, context)
+    earned = rewards.open_rewards(experiment, context)
+    earned.check(draw, start)
     health, began = Health(experiment, artifact), clock(artifact)
     evaluator = Evaluator(experiment, artifact, context)
     save = functools.partial(_save, experiment, artifact)
@@ -222,7 +224,7 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
         for step in range(start, rl.steps, rl.minibatches):
             verdicts = _verdicts(artifact, step)
             experience = collect(experiment, context, state.params, draw, step,
-                                 budget_at(rl.max_new_tokens, step), verdicts)
+                                 budget_at(rl.max_new_tokens, step), verdicts, earned)
             if verdicts.rows:
                 artifact.write_samples(step, VERDICTS, verdicts.rows)
             artifact.write_samples(step, "rollouts", experience.records(rl.keep_rollouts))

@@ -122,5 +122,26 @@ def test_problems_that_cannot_be_graded_are_left_out_and_counted(monkeypatch):
     texts = ["fine", "fine", answer("B"), answer("C")]
     found, records, _ = evaluated(monkeypatch, [open_question, STEM], texts, 2)
     assert (found["eval/held/pass@1"], found["eval/held/ungraded"], len(records)) == (0.5, 0.5, 4)
-    with pytest.raises(DataError, match=r"No problem of the suite 'held' can be graded: .*\(general\)"):
-        evaluated(monkeypatch, [open_question], texts[:2], 2)
+    unknown = Problem("poetry/1", "poetry", "write a line", "")
+    with pytest.raises(DataError, match=r"No problem of the suite 'held' can be graded: .*\(poetry\)"):
+        evaluated(monkeypatch, [unknown], texts[:2], 2)
+
+
+def test_general_and_open_questions_have_no_accuracy_and_fail_nothing(monkeypatch):
+    general, open_one = Problem("general/1", "general", "hello", ""), Problem("open/1", "open", "capital ?", "Paris")
+    found, records, _ = evaluated(monkeypatch, [general, open_one], ["hi", "hi", "Paris", "Rome"], 2)
+    assert not any("pass@" in name or "cons@" in name for name in found)
+    assert (found["eval/held/ungraded"], found["eval/held/length"], found["eval/general/length"]) == (1.0, 4.0, 4.0)
+    assert len(records) == 4 and math.isnan(records[0]["total"])
+
+
+def test_domains_have_figures_of_their_own_where_there_are_several(monkeypatch):
+    general = Problem("general/1", "general", "hello", "")
+    found, _, _ = evaluated(monkeypatch, [COUNTDOWN, STEM, general], [*TEXTS, "hi", "hi", "hi", answer("hi")], 4)
+    by_hand = {"countdown/pass@1": 2 / 4, "countdown/cons@4": 1.0, "countdown/pass@4": 1.0, "countdown/length": 4.0,
+               "stem/pass@1": 1 / 4, "stem/cons@4": 0.0, "general/length": 4.0, "general/truncated": 0.0,
+               "held/pass@1": (2 / 4 + 1 / 4) / 2, "held/ungraded": 1 / 3, "held/format": 8 / 12}
+    assert {name: found[f"eval/{name}"] for name in by_hand} == pytest.approx(by_hand)
+    assert "eval/general/pass@1" not in found
+    alone, _, _ = evaluated(monkeypatch, [STEM, STEM], TEXTS, 4)
+    assert all(name.startswith("eval/held/") for name in alone)

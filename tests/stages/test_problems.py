@@ -9,9 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from r1jax.core import keys
 from r1jax.core.config import load
 from r1jax.core.errors import ConfigError, DataError
-from r1jax.core.settings import DataConfig, EvalConfig
+from r1jax.core.settings import DataConfig, EvalConfig, LastPart
 from r1jax.data import procedural, sources
 from r1jax.data.world.corpus import world_problems
 from r1jax.stages import evaluation, problems
@@ -266,6 +267,48 @@ def test_the_world_is_drawn_as_before():
                               languages={"en": 0.5, "zh": 0.5})
     assert problems.held_out(run, CONTEXT) == expected
     assert len(problems.training(run, CONTEXT)(0)) == 4
+
+
+def with_last_part(run, tries=1, **questions):
+    """Six rollouts of which the last two are the last part."""
+    part = LastPart(8, (("rule", 1.0),), **questions)
+    return replace(run, rl=replace(run.rl, steps=24, minibatches=4, dynamic_sampling=tries, last_part=part))
+
+
+@pytest.mark.parametrize("tries", [1, 3])
+def test_the_last_part_has_its_own_questions_and_numbers_go_on(tries):
+    run = experiment(DataConfig(domains=(("countdown", 1.0),)), questions=6)
+    shares = {"stem": 0.5, "general": 0.5}
+    plain, changed = problems.training(run, CONTEXT), with_last_part(run, tries, domains=tuple(shares.items()))
+    draw = problems.training(changed, CONTEXT)
+    first = 4 * tries
+    assert [ids(draw(n)) for n in range(first)] == [ids(plain(n)) for n in range(first)]
+    languages = dict(run.data.languages)
+    for number in (first + 1, first):  # in any order: functions of seed and number
+        assert draw(number) == world_problems(keys.host_seed(0, number, "problems"), 6, split="train", shares=shares,
+                                              languages=languages)
+    assert problems.held_out(changed, CONTEXT) == problems.held_out(run, CONTEXT)
+    assert problems.digests(changed) == {}
+    same = problems.training(with_last_part(run), CONTEXT)  # other rewards alone
+    assert [ids(same(n)) for n in range(6)] == [ids(plain(n)) for n in range(6)]
+
+
+def test_the_last_parts_sets_hold_nothing_that_the_run_is_evaluated_on(tmp_path, sets):
+    copy = tmp_path / "copy.jsonl"
+    copy.write_text("".join(json.dumps({"problem": f"SUM {i}?", "answer": str(i)}) + "\n" for i in range(80)))
+    run = experiment(DataConfig(mixture=((sets["gsm8k"], 1.0), (sets["math"], 1.0))), questions=40)
+    changed = with_last_part(run, mixture=((f"big_math={copy}", 1.0),))
+    plain, draw = problems.training(run, CONTEXT), problems.training(changed, CONTEXT)
+    assert [ids(draw(n)) for n in range(4)] == [ids(plain(n)) for n in range(4)]
+    asked = {p.question.upper() for n in range(4, 8) for p in draw(n)}
+    held = {p.question.upper() for p in problems._sides(run.data, sets["gsm8k"])[1]}
+    assert held and not held & asked and len(asked) > 50  # of 80, less those of either set that are held out
+    assert ids(problems.training(changed, CONTEXT)(5)) == ids(draw(5))
+    assert problems.held_out(changed, CONTEXT) == problems.held_out(run, CONTEXT)
+    marks = [problems.digests(one)["data"] for one in (run, changed, with_last_part(run))]
+    assert marks[0] != marks[1] and marks[0] == marks[2]
+    copy.write_text(copy.read_text().replace("SUM 0?", "Sum X?"))
+    assert problems.digests(changed)["data"] not in marks
 
 
 @pytest.mark.parametrize(("mixture", "message"), [
