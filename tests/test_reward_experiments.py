@@ -1,4 +1,4 @@
-"""The experiment files of reward models and of their data: the paper's values, and shapes at scales too large to run."""
+"""The experiment files of reward models and of their data: the paper's values, and shapes at scales not run here."""
 
 import functools
 import itertools
