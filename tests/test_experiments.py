@@ -37,7 +37,7 @@ from r1jax.train.step import init_state, make_step, state_shardings
 FOLDER = Path(__file__).resolve().parent.parent / "experiments"
 R1_ZERO, BASE = FOLDER / "r1_zero.py", FOLDER / "base.py"
 LENGTH_BUDGET = FOLDER / "ablations" / "length_budget.py"
-FILES = sorted(p for p in FOLDER.rglob("*.py") if not p.name.startswith("_"))
+FILES = sorted(p for p in FOLDER.rglob("*.py") if not p.name.startswith("_") and p.name != "recipe.py")
 
 
 EVERY = [(path, scale) for path in FILES for scale in run_path(str(path))["SCALES"]]

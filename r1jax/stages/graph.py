@@ -189,7 +189,7 @@ def _needs(experiment: Experiment, parents: Sequence[tuple[str, str]], store: St
     lacks = []
     for role, ref in dict.fromkeys(parents):
         there = None if store is None else store.find(ref)
-        if ref in coming or (there is not None and there.finished) or (ref == embedded.REF and embedded.PATH.exists()):
+        if ref in coming or (there is not None and there.finished) or _ships(ref):
             continue
         state = "not finished" if there is not None else f"not in {root}"
         remedy = "leave out --only, or add it there" if ref in made else f"make it with `{command(ref, root)}`"
@@ -209,6 +209,12 @@ def _needs(experiment: Experiment, parents: Sequence[tuple[str, str]], store: St
         lacks += _refusal(endpoints.endpoint_config, experiment.chat.endpoint, experiment.chat.concurrency,
                           experiment.chat.key_variable)
     return list(dict.fromkeys(lacks))
+
+
+def _ships(ref: str) -> bool:
+    """Whether it is a model that comes with the package."""
+    name, _, version = ref.partition("@")
+    return version == "embedded" and name in embedded.NAMES and embedded.path(name).exists()
 
 
 def _refusal(function, *arguments: Any) -> list[str]:

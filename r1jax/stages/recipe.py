@@ -7,15 +7,14 @@ where to go on. Killed at any moment and given again, it ends with the same arti
 from __future__ import annotations
 
 import calendar
-import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from r1jax.core import log
 from r1jax.core.errors import ConfigError, R1JaxError, StoreError
 from r1jax.core.recipe import Recipe, with_version
+from r1jax.eval.headline import headline
 from r1jax.stages.graph import BEGUN, CHANGED, FINISHED, Stage, survey
 from r1jax.stages.run import run_experiment
 from r1jax.store import Artifact, Store
@@ -140,21 +139,3 @@ def _seconds(artifact: Artifact) -> float:
     record = read_json(artifact.path / "experiment.json")
     ended, begun = (calendar.timegm(time.strptime(at, _TIME)) for at in (record["finished"]["time"], record["begun"]))
     return float(ended - begun)
-
-
-_PASS, _RIGHT = re.compile(r"eval/(.+)/pass@1"), re.compile(r"(?:eval/)?(.+)/(accuracy|correctness|direction)")
-
-
-def headline(summary: Mapping[str, Any], most: int = 3) -> str:
-    """A stage's figures in a few words: pass@1 of its suites, accuracies, records; else what comes first."""
-    def shown(pattern: re.Pattern, word: str) -> list[str]:
-        found = [(match, value) for key, value in summary.items() if (match := pattern.fullmatch(key))]
-        return [f"{match[1]} {word or match[2]} {100 * value:.1f} %" for match, value in found]
-
-    records = [value for key, value in summary.items() if re.fullmatch(r"records(/[^/]+)?", key)]
-    told = shown(_PASS, "pass@1") + shown(_RIGHT, "")
-    if records:
-        told.insert(0, f"{summary.get('records', sum(records)):,.0f} records")
-    plain = [f"{key.removeprefix('eval/')} {value:.4g}" for key, value in summary.items()
-             if isinstance(value, int | float)]
-    return ", ".join((told or plain)[:most])

@@ -21,18 +21,22 @@ _SCALES = ("tiny", "small", "paper")
 _EXPERIMENTS = {
     "dev1": "cold_start",
     "dev2": "reasoning_rl",
+    "reasoning-data": "rejection_data",
     "dev3": "rejection_sft",
-    "r1": "final_rl",
+    "preference-data": "preferences",
+    "safety-data": "safety_labels",
     "helpful-rm": "reward_models",
-    "safety-rm": "reward_models",
+    "safety-rm": "safety_model",
+    "r1": "final_rl",
 }
+"""Artifact -> its experiment file, where that is not the artifact's name; a test holds it against the files."""
 
 
 class Edge(NamedTuple):
     """One parent of one artifact.
 
     Attributes:
-      child, parent: refs. role: weights, data, reference, reward, teacher or judge.
+      child, parent: refs. role: weights, data, policy, few_shot, reference, reward, teacher or chat.
       step, fingerprint: the parent's when the child began.
       state: "same", or "changed" where the parent has another fingerprint now, or "missing".
     """
@@ -91,8 +95,7 @@ def refuse_rebuilt(store: Store, artifact: Artifact, rows: list[dict[str, Any]])
 def command(ref: str, root: Any) -> str:
     """The command that makes an artifact; a guess of the file where the name is not one of the recipe's."""
     name, _, version = ref.partition("@")
-    first = name.split("-")[0]
-    file = _EXPERIMENTS.get(name) or ("distill" if first == "distill" else name.replace("-", "_"))
+    file = _EXPERIMENTS.get(name) or name.replace("-", "_")
     scale = next((scale for scale in _SCALES if version.split("-")[0] == scale), "SCALE")
     option = f" --version {version}" if version and version != scale else ""
     return f"r1jax run experiments/{file}.py:{scale}{option} --store {root}"
