@@ -168,8 +168,11 @@ def _names(question: str, script: str) -> frozenset[str]:
 
 
 def _spoken(segments: Sequence[words.Segment], latin: int, target: str) -> int:
-    """How many of a text's Latin words stand in pieces that are in the target language."""
-    if latin < ENOUGH:
+    """How many of a text's Latin words stand in pieces that are in the target language.
+
+    Too few different ones ("no ... no ... wait") tell no language apart: there the script decides.
+    """
+    if len({word.lower() for row in segments for script, word in row if script == "Latin"}) < ENOUGH:
         return latin
     return sum(len(piece) for piece in _pieces(segments) if _is_in(piece, target))
 

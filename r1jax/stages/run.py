@@ -11,14 +11,14 @@ from r1jax.core import cache, log
 from r1jax.core import mesh as meshes
 from r1jax.core.config import Experiment, fingerprint, to_dict
 from r1jax.core.errors import ConfigError, DataError
-from r1jax.stages import cold_start, general_data, pretrain, problems, rejection, rl, sft, world_chat
+from r1jax.stages import annotate, cold_start, general_data, pretrain, problems, rejection, rl, sft, world_chat
 from r1jax.stages.context import Context
 from r1jax.stages.embedded import adopt
 from r1jax.store import Artifact, Store
 from r1jax.text import tokenizer as tokenizers
 
 # what a stage refuses is refused before its artifact is begun
-CHECKS = {rl.run: rl.check, pretrain.run: pretrain.check, sft.run: sft.check,
+CHECKS = {annotate.run: annotate.check, rl.run: rl.check, pretrain.run: pretrain.check, sft.run: sft.check,
           cold_start.run: cold_start.check, rejection.run: rejection.check, general_data.run: general_data.check,
           world_chat.write: world_chat.check_records, world_chat.train: sft.check}
 
@@ -45,7 +45,8 @@ def run_experiment(experiment: Experiment, store_root: str, version: str | None 
         CHECKS[experiment.stage](experiment, context)
     adopt(store, [ref for _, ref in experiment.parents])
     parents = [(role, _ref(ref, experiment.scale)) for role, ref in experiment.parents]
-    digests = {"tokenizer": tokenizer.digest} | problems.digests(experiment)
+    read = annotate.digests if experiment.stage is annotate.run else problems.digests
+    digests = {"tokenizer": tokenizer.digest} | read(experiment)
     mark = fingerprint(experiment, parents=_fingerprints(store, parents), digests=digests)
     artifact = store.begin(experiment.name, version or experiment.scale, fingerprint=mark, config=to_dict(experiment),
                            parents=parents, digests=digests)
