@@ -65,13 +65,14 @@ def run_experiment(experiment: Experiment, store_root: str, version: str | None 
 
 
 def _same_tokenizer(experiment: Experiment, context: Context) -> None:
-    """Refuses weights that were trained with another tokenizer than the experiment's."""
-    parent = context.parents.get("weights")
-    trained = None if parent is None else parent.lineage()["digests"].get("tokenizer")
-    if trained not in (None, context.tokenizer.digest):
-        raise DataError(f"The weights of {parent.ref} were trained with a tokenizer of digest {trained}, and "
-                        f"{experiment.tokenizer!r} has {context.tokenizer.digest}: give --set tokenizer= the one that "
-                        "belongs to them.")
+    """Refuses weights, and a teacher, that were trained with another tokenizer than the experiment's."""
+    for role in ("weights", "teacher"):
+        parent = context.parents.get(role)
+        trained = None if parent is None else parent.lineage()["digests"].get("tokenizer")
+        if trained not in (None, context.tokenizer.digest):
+            raise DataError(f"The weights of {parent.ref} were trained with a tokenizer of digest {trained}, and "
+                            f"{experiment.tokenizer!r} has {context.tokenizer.digest}: give --set tokenizer= the one "
+                            "that belongs to them.")
 
 
 def _ref(ref: str, scale: str) -> str:

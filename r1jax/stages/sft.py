@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -23,10 +23,25 @@ from r1jax.core.mesh import check_batch
 from r1jax.core.types import Batch
 from r1jax.data import pipeline, record_files
 from r1jax.data.packing import pack
+from r1jax.losses.distillation import distillation_loss
 from r1jax.losses.lm import next_token_loss
+from r1jax.models import spec, transformer
+from r1jax.ops.divergence import token_divergence
 from r1jax.stages import examination, objective
 from r1jax.stages.budget import at_least_one
-from r1jax.stages.context import Context, clock, join_state, logp_fn, put_batch, put_whole, split_state, start_state
+from r1jax.stages.context import (
+    Context,
+    clock,
+    hidden_states,
+    join_state,
+    logp_fn,
+    put_batch,
+    put_whole,
+    split_state,
+    start_state,
+    target_logprobs,
+)
+from r1jax.stages.embedded import artifact_model
 from r1jax.stages.health import stop_if_not_finite
 from r1jax.store import Artifact
 from r1jax.text.prompts import prompt_ids, template
@@ -125,6 +140,28 @@ def updates(experiment: Experiment, context: Context, rows: Sequence[Row], order
     return pipeline.ahead(make, start, order.steps)
 
 
+def objective_of(experiment: Experiment, context: Context) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """(loss of params, Batch of [B, T] and what is frozen; the frozen trees): the text alone, or with a teacher.
+
+    A teacher's distribution over the vocabulary is learned beside the text: losses/distillation.py.
+    """
+    cfg, share = experiment.model, experiment.sft.teacher
+    if not share:
+        logp = logp_fn(cfg, 1.0)
+        return lambda params, batch: next_token_loss(logp(params, batch)[0], batch.weights), ()
+    parent = context.parents["teacher"]
+    teacher = artifact_model(parent.config()["model"])
+
+    def loss(params, batch: Batch, weights):
+        hidden = hidden_states(cfg, params, batch)
+        taught = jax.lax.stop_gradient(hidden_states(teacher, weights, batch))
+        divergence = token_divergence(hidden, transformer.head(params), taught, transformer.head(weights))
+        logp, _ = target_logprobs(params, hidden, batch, 1.0)
+        return distillation_loss(divergence, logp, batch.weights, teacher=share)
+
+    return loss, (parent.load_params(spec.abstract(teacher, context.mesh)),)
+
+
 def check(experiment: Experiment, context: Context) -> None:
     """Refuses what cannot work before anything is computed."""
     config = experiment.sft
@@ -132,6 +169,11 @@ def check(experiment: Experiment, context: Context) -> None:
         "epochs", "batch", "row_length", "rows_per_micro_batch", "checkpoint_every", "log_every")})
     check_batch(context.mesh, config.rows_per_micro_batch, "sft.rows_per_micro_batch")
     optim.make(experiment.optim, 1)
+    if not 0 <= config.teacher <= 1:
+        raise ConfigError(f"sft.teacher={config.teacher} is no weight; use a number from 0 (the text alone) to 1.")
+    if config.teacher and not any(role == "teacher" for role, _ in experiment.parents):
+        raise ConfigError(f"sft.teacher={config.teacher} needs a parent in the role 'teacher'; give one, or set it to "
+                          "0.")
     if template(experiment.data.prompt).suffix:
         raise ConfigError(f"data.prompt={experiment.data.prompt!r} opens the thought, which the responses of the data "
                           "bring along; fine-tune with a template that does not.")
@@ -165,8 +207,8 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
     if artifact.latest_step() is not None:
         start, trees, _ = artifact.restore(split_state(abstract))
         state = join_state(trees)
-    logp = logp_fn(experiment.model, 1.0)
-    step_fn = make_step(lambda p, b: next_token_loss(logp(p, b)[0], b.weights), optimizer, where)
+    loss, frozen = objective_of(experiment, context)
+    step_fn = make_step(loss, optimizer, where)
     began, entered, tokens, left_out = clock(artifact), time.time(), 0.0, 0
     with log.event_writer(artifact.path / "tensorboard", resume_step=start + 1 if start else 0) as events, log.progress(
             order.steps, f"fine-tuning {artifact.ref}", start=start) as bar:
@@ -177,7 +219,8 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
                          f"sft.row_length={config.row_length} and are left out; train/left_out counts them.")
             left_out += lost
             tokens += count * config.rows_per_micro_batch * config.row_length * (1 - padding)
-            state, metrics = step_fn(state, put_batch(context.mesh, batch), put_whole(context.mesh, np.int32(count)))
+            state, metrics = step_fn(state, put_batch(context.mesh, batch), put_whole(context.mesh, np.int32(count)),
+                                     *frozen)
             stop_if_not_finite(artifact, step, int(metrics["train/skipped"]), config.max_skipped, batch)
             if step % config.log_every == 0 or step == order.steps:
                 record = {name: float(value) for name, value in jax.device_get(metrics).items()}

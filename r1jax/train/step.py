@@ -50,10 +50,11 @@ def batch_shardings(mesh: Mesh, batch: Batch) -> Batch:
     return jax.tree.map(lambda x: sharding(mesh, (None, "batch", None), x.shape), batch)
 
 
-def accumulate(loss_fn: LossFn, params, batch: Batch, count: jax.Array):
+def accumulate(loss_fn: LossFn, params, batch: Batch, count: jax.Array, *frozen):
     """(gradients, loss, metrics), summed over the first `count` micro-batches of [M, B, T] arrays.
 
-    The batch's weights carry the global denominator, so that the sum is the whole batch's gradient.
+    The batch's weights carry the global denominator, so that the sum is the whole batch's gradient. `frozen` trees go
+    to the loss as they are, after params and batch.
     """
     grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
 
@@ -62,28 +63,29 @@ def accumulate(loss_fn: LossFn, params, batch: Batch, count: jax.Array):
 
     def body(index, carry):
         grads, loss, metrics = carry
-        (new_loss, new_metrics), new_grads = grad_fn(params, micro(index))
+        (new_loss, new_metrics), new_grads = grad_fn(params, micro(index), *frozen)
         return jax.tree.map(jnp.add, grads, new_grads), loss + new_loss, combine_metrics(metrics, new_metrics)
 
-    (loss_shape, metric_shapes), grad_shapes = jax.eval_shape(grad_fn, params, jax.eval_shape(micro, 0))
+    (loss_shape, metric_shapes), grad_shapes = jax.eval_shape(grad_fn, params, jax.eval_shape(micro, 0), *frozen)
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (grad_shapes, loss_shape, metric_shapes))
     return jax.lax.fori_loop(0, count, body, zeros)
 
 
 def make_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, shardings: TrainState | None = None,
               after_update: Callable[[Any, dict], Any] | None = None):
-    """The jitted update ``step(state, batch, count) -> (state, metrics)``; the state is donated.
+    """The jitted update ``step(state, batch, count, *frozen) -> (state, metrics)``; the state is donated.
 
     Args:
-      loss_fn: (params, Batch of [B, T]) -> (loss, metrics), additive over micro-batches.
+      loss_fn: (params, Batch of [B, T], *frozen) -> (loss, metrics), additive over micro-batches; `frozen` are whole
+        trees that get no gradient, such as a teacher's weights.
       shardings: of the state; None leaves them to the inputs.
       after_update: (params, metrics) -> params, applied last (a router's bias).
 
     The batch holds [M, B, T] arrays, of which the first `count` micro-batches are used. An update
     whose loss or gradient is not finite leaves parameters and optimizer as they were, and is counted.
     """
-    def step(state: TrainState, batch: Batch, count: jax.Array):
-        grads, loss, metrics = accumulate(loss_fn, state.params, batch, count)
+    def step(state: TrainState, batch: Batch, count: jax.Array, *frozen):
+        grads, loss, metrics = accumulate(loss_fn, state.params, batch, count, *frozen)
         norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)

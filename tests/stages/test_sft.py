@@ -1,5 +1,6 @@
 """Fine-tuning: which samples an update takes, what its loss sees, and that an interrupted run ends the same."""
 
+import dataclasses
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +120,20 @@ def test_a_run_learns_and_an_interrupted_one_ends_the_same(tmp_path, monkeypatch
     assert [row["train/loss"] for row in again.metrics()] == losses
     one, other = (artifact.load_params(spec.abstract(MODEL)) for artifact in (whole, again))
     assert all(map(np.array_equal, jax.tree.leaves(one), jax.tree.leaves(other)))
+
+
+def test_a_teachers_distribution_is_learned(tmp_path):
+    store = filled(tmp_path / "store")
+    teacher = replace(MODEL, layers=2, width=24, heads=3, head_dim=8)
+    weights = jax.tree.map(lambda x: 3 * x, spec.init(teacher, jax.random.key(5)))
+    with store.begin("big", "micro", fingerprint="t", config={"model": dataclasses.asdict(teacher)}) as artifact:
+        artifact.save(1, {"params": weights})
+        artifact.finish({})
+    taught = replace(experiment(teacher=1.0, epochs=4), parents=(*experiment().parents, ("teacher", "big@micro")))
+    seen = [row["train/divergence"] for row in run_experiment(taught, str(tmp_path / "store")).metrics()]
+    assert seen[-1] < 0.7 * seen[0] and all(value >= 0 for value in seen)
+    with pytest.raises(ConfigError, match=r"sft.teacher=0.5 needs a parent in the role 'teacher'"):
+        run_experiment(experiment(teacher=0.5), str(tmp_path / "store"))
 
 
 def test_several_sets_are_one(tmp_path):
