@@ -196,7 +196,7 @@ def _reward_models(experiment: Experiment, context: Context) -> dict[str, Squash
     found: dict[str, Squashed] = {}
     of: dict[str, str] = {}
     for artifact in context.every("reward"):
-        model = load_reward_model(artifact, context)
+        model = load_reward_model(artifact, context, _tokens_per_batch(experiment.rl))
         for name in artifact.config()["reward_model"]["sets"]:
             if name in found:
                 raise ConfigError(f"{of[name]} and {artifact.ref}, parents with the role 'reward', are both for the "
@@ -208,7 +208,16 @@ def _reward_models(experiment: Experiment, context: Context) -> dict[str, Squash
     return found
 
 
-def load_reward_model(artifact: Artifact, context: Context) -> Squashed:
+def _tokens_per_batch(rl: RLConfig) -> int:
+    """What a micro-batch of training has, its rows' length rounded up to a power of two.
+
+    So that a batch of texts fits where training fits, its rows divide over the mesh as training's do, and a few long
+    texts do not cost a large batch of padding.
+    """
+    return rl.rows_per_micro_batch * (1 << (rl.row_length - 1).bit_length())
+
+
+def load_reward_model(artifact: Artifact, context: Context, tokens_per_batch: int) -> Squashed:
     """A parent with the role "reward" as a reward from 0 to 1; its floor and centre are in its summary.
 
     centre (0 where it has none): about what the model gives a middling response. A pairwise model's rewards have no
@@ -226,7 +235,8 @@ def load_reward_model(artifact: Artifact, context: Context) -> Squashed:
     tokenizer = tokenizers.load(config["tokenizer"])
     tokenizers.check_fits(tokenizer, model.vocab, config["tokenizer"])
     params = artifact.load_params(spec.abstract(model, context.mesh))
-    scorer = learned.make_scorer(model, params, tokenizer, config["data"]["prompt"])
+    scorer = learned.make_scorer(model, params, tokenizer, config["data"]["prompt"],
+                                 tokens_per_batch=tokens_per_batch)
     reward = learned.LearnedReward(artifact.name, scorer, config["reward_model"]["part"], floor)
     centre = summary.get(f"eval/{SUITES[config['reward_model']['kind']]}/centre", 0.0)
     return Squashed(reward, float(centre))

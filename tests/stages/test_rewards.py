@@ -352,7 +352,7 @@ def test_the_reward_models_numbers_do_not_depend_on_the_mesh(last, context, tmp_
     found = []
     for own in (context.mesh, wide):
         with jax.set_mesh(own):
-            scored = rewards.load_reward_model(one, replace(context, mesh=own))([HELP] * 4, texts)
+            scored = rewards.load_reward_model(one, replace(context, mesh=own), 512)([HELP] * 4, texts)
             found.append(jnp.asarray(scored))
     np.testing.assert_allclose(found[0], found[1], atol=1e-5)
     assert float(jnp.ptp(found[0])) > 1e-3
