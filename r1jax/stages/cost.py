@@ -175,7 +175,10 @@ def _evaluations(experiment: Experiment, found: Cost, lengths: Lengths) -> Work:
 
 
 def _collecting(experiment: Experiment, found: Cost, lengths: Lengths) -> Cost:
-    """Samples of the policy or the chat model, what the chat model is asked about them, and the most that is kept."""
+    """Samples of the policy or the chat model, what the chat model is asked about them, and the most that is kept.
+
+    Of pairs, two samples are one; a label is one question to the chat model.
+    """
     config, model = experiment.collect, experiment.model
     prompt, response = found.prompt, found.response
     own = not (experiment.chat and experiment.chat.endpoint)
@@ -187,15 +190,15 @@ def _collecting(experiment: Experiment, found: Cost, lengths: Lengths) -> Cost:
             sampled = sampled._replace(flops=0)
     shown = config.few_shot * (prompt + response) + prompt
     sampled = sampled.plus(sampling(model, shown, response, config.questions, config.few_shot_samples))
-    made = config.questions * (config.samples + config.few_shot_samples)
-    kept = min(made, config.questions * config.keep, *((sum(n for _, n in config.targets),) if config.targets else ()))
-    asked = sampling(model, prompt + response, lengths.reply, round(made * _judged(experiment)), 1)
+    each = config.samples + config.few_shot_samples
+    asked = sampling(model, prompt + response, lengths.reply, round(config.questions * each * _judged(experiment)), 1)
+    if experiment.pairs:
+        pairs = experiment.pairs.labels == "preferences"
+        each, votes, read = (each // 2, experiment.pairs.votes, 2) if pairs else (min(each, config.keep), 1, 1)
+        asked = asked.plus(sampling(model, prompt + read * response, lengths.reply, config.questions * each, votes))
+    kept = min(config.questions * min(each, config.keep), sum(n for _, n in config.targets) or float("inf"))
     if config.refine:
         asked = asked.plus(sampling(model, prompt + response, response, kept, 1))
-    if experiment.pairs:
-        both = experiment.pairs.labels == "preferences"
-        asked = asked.plus(sampling(model, prompt + (2 if both else 1) * response, lengths.reply, kept,
-                                    experiment.pairs.votes if both else 1))
     return replace(found, sampled=sampled, asked=asked if own else asked._replace(flops=0), records=kept)
 
 
