@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from r1jax.cli import evaluation, kinds, recipe, records
+from r1jax.cli import evaluation, kinds, recipe, records, stage_table
 from r1jax.core.errors import R1JaxError
 
 _MAIN = """\
@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(resumes="; the same command goes on from the last checkpoint")
     recipe.add_options(run)
     evaluation.add(command)
+    stage_table.add(command)
     records.add(command)
     _add_sample_options(command("sample", _sample, "print what a model answers to one question", _SAMPLE))
     report = command("report", _report, "write report.html and plots from a store",

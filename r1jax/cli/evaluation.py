@@ -15,7 +15,7 @@ MODEL is an artifact name@version of the store, embedded:base (the base model th
 or an OpenAI-compatible endpoint http://HOST:PORT/v1#MODEL. Each suite is asked and sampled as in the paper unless an
 option says otherwise. Every sample is kept with its grade in STORE/evaluations; a run that was stopped goes on.
 
-suites of the tiny world, which need no download: countdown, arithmetic, logic, stem, code, general
+suites of the tiny world, which need no download: countdown, arithmetic, logic, stem, code, open, general
 public suites, from the hub or from a file (SUITE=FILE): aime_2024, aime_2025, math_500, gpqa_diamond, livecodebench,
 gsm8k, mmlu_pro
 

@@ -88,6 +88,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType({suite.name: suite for suite in (
     Suite("mmlu_pro", "MMLU-Pro", "mmlu_pro", ask_letter, samples=1),
     _tiny("countdown", "Countdown"), _tiny("arithmetic", "Chain arithmetic"), _tiny("logic", "Logic"),
     _tiny("stem", "Facts with options"), _tiny("code", "One-line programs"),
+    _tiny("open", "Questions with a reference"),
     Suite("general", "General questions", "world", ask_plain, samples=1, max_new_tokens=None, own_file=True),
 )})
 

@@ -43,6 +43,7 @@ class Policy:
     Attributes:
       name: a folder's name for it. identity: what tells it from any other, as JSON values.
       prompt: turns a question into ids. max_new_tokens: its own token budget. slots: rows decoded together.
+      least_prompt: tokens to which prompts are padded at least, so that sets of questions share compiled programs.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Policy:
     max_new_tokens: int
     mesh: Any
     slots: int = SLOTS
+    least_prompt: int = 0
 
     @property
     def shared(self) -> bool:
@@ -67,7 +69,8 @@ class Policy:
         return wanted
 
     def _longest(self, problems: Sequence[Problem]) -> int:
-        return max(len(self.prompt.ids(self.tokenizer, problem.question)) for problem in problems)
+        lengths = [len(self.prompt.ids(self.tokenizer, problem.question)) for problem in problems]
+        return max(self.least_prompt, *lengths)
 
     def answer(self, problems: Sequence[Problem], numbers: Sequence[int], decoding: Decoding,
                on_group: OnGroup) -> None:
