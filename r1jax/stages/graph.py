@@ -178,8 +178,7 @@ def _progress(experiment: Experiment, found: Artifact | None, taken: Cost) -> tu
         return steps, steps
     raw = found.path / "records" / "raw"
     if raw.exists():
-        names = [path for path in raw.iterdir() if path.name.endswith(record_files.SUFFIX)]
-        return sum(record_files.is_written(path) for path in names if not path.name.startswith(".")), steps
+        return sum(record_files.is_written(raw / record_files.file_name(part)) for part in range(steps)), steps
     return found.latest_step() or 0, steps
 
 

@@ -113,7 +113,7 @@ class _Clock:
         rest = self._expected[number:]
         known, unknown = [x for x in rest if x is not None], sum(x is None for x in rest)
         scale = self._took / self._measured if self._measured else 1.0
-        more = f"{unknown} stages were not measured"
+        more = "1 stage was not measured" if unknown == 1 else f"{unknown} stages were not measured"
         if not any(known):
             return f"time left is not known: {more}" if unknown else "little time left"
         return f"about {duration(scale * sum(known))} left" + (f", and {more}" if unknown else "")
