@@ -86,7 +86,8 @@ def evaluate(cfg, params, tokenizer, template: str, problems: Sequence[Problem],
     for domain in domains if len(domains) > 1 else ():
         own = [q for q, problem in enumerate(problems) if problem.domain == domain]
         found |= {f"{domain}/{name}": value for name, value in (
-            _figures(responses, scores, {q: known[q] for q in own if q in known}) | _sizes(responses, own)).items()}
+            _figures(responses, scores, {q: known[q] for q in own if q in known}) | _sizes(responses, own)).items()
+                  if not math.isnan(value)}  # one problem alone has no standard error
     kept = records(responses, scores, step, range(len(asked)))
     return {f"eval/{name}": value for name, value in found.items()}, kept
 

@@ -229,7 +229,7 @@ def load_reward_model(artifact: Artifact, context: Context, tokens_per_batch: in
     config, summary = artifact.config(), artifact.summary() or {}
     if not config.get("reward_model"):
         raise ConfigError(f"{artifact.ref}, a parent with the role 'reward', is no reward model: give one that r1jax "
-                          "run experiments/reward_models.py makes.")
+                          "run experiments/reward_models.py or experiments/safety_model.py makes.")
     floor = trained_floor(artifact)
     model = artifact_model(config["model"])
     tokenizer = tokenizers.load(config["tokenizer"])
@@ -252,7 +252,7 @@ def _is_judged(problem: Problem) -> bool:
 
 def _remedy(scale: str) -> str:
     return ("add rows such as ('reward', 'helpful-rm') and ('reward', 'safety-rm') to parents, which r1jax run "
-            f"experiments/reward_models.py:{scale} makes")
+            f"experiments/reward_models.py:{scale} and experiments/safety_model.py:{scale} make")
 
 
 def _sigmoid(value: float) -> float:

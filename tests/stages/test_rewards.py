@@ -87,7 +87,7 @@ def test_a_last_part_has_whole_rollouts(last):
 def test_what_a_name_needs_is_named_with_its_command(last, micro):
     alone = replace(last, parents=last.parents[:1])
     assert "rl.last_part.rewards has 'preference', which needs parents with the role 'reward'" in refused(alone)
-    assert "r1jax run experiments/reward_models.py:rl makes" in refused(alone)
+    assert "r1jax run experiments/reward_models.py:rl and experiments/safety_model.py:rl make" in refused(alone)
     assert "needs a chat model" in refused(micro("rl.rewards=(('judge', 1.0),)"))
     assert "Unknown reward 'preferences'; the nearest is 'preference'" in refused(
         micro("rl.rewards=(('preferences', 1.0),)"))
