@@ -19,7 +19,8 @@ from r1jax.core.recipe import Recipe
 SCALES = ("tiny", "small", "paper")
 FOLDER = Path(__file__).parent
 FILES = {
-    "tiny": ("r1_zero",),
+    "tiny": ("r1_zero", "cold_start_data", "cold_start", "reasoning_rl", "rejection_data", "general_data",
+             "rejection_sft", "preferences", "safety_labels", "reward_models", "safety_model", "final_rl"),
     "small": ("r1_zero",),
     "paper": ("r1_zero",),
 }

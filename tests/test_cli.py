@@ -41,11 +41,12 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize(("arguments", "expected"), [
     ([], ["run", "eval", "sample", "report", "lineage", "start here"]),
-    (["run"], ["--set A.B=C", "--store DIR", "--version V", "r1jax run experiments/r1_zero.py:tiny"]),
+    (["run"], ["--set A.B=C", "--store DIR", "--version V", "r1jax run experiments/r1_zero.py:tiny", "--dry-run",
+               "--only NAME", "--until NAME", "--flops-per-second R"]),
     (["eval"], ["--samples", "--temperature", "--top-p", "--limit", "--max-new-tokens", "embedded:base"]),
     (["sample"], ["QUESTION", "--seed", "r1jax sample"]),
     (["report"], ["--out DIR", "--store DIR"]),
-    (["lineage"], ["--store DIR"]),
+    (["lineage"], ["--store DIR", "--version V"]),
 ])
 def test_help_names_every_option_and_shows_examples(arguments, expected, capsys):
     with pytest.raises(SystemExit) as stop:

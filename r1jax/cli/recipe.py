@@ -149,7 +149,7 @@ def _parents(stage: Stage) -> str:
     roles: dict[str, list[str]] = {}
     for role, ref in stage.parents:
         roles.setdefault(role, []).append(ref.removesuffix(f"@{version}"))
-    return ", ".join(f"{role} {' + '.join(refs)}" for role, refs in roles.items())
+    return ", ".join(f"{role} {' + '.join(refs)}" for role, refs in roles.items()) or "-"
 
 
 def _time(stage: Stage, rate: float | None) -> str:

@@ -1,10 +1,12 @@
 """Recipes: loading, overrides, versions, order, and which artifacts are chosen."""
 
 import dataclasses
+from pathlib import Path
+from runpy import run_path
 
 import pytest
 
-from r1jax.core.config import Experiment
+from r1jax.core.config import Experiment, load
 from r1jax.core.errors import ConfigError
 from r1jax.core.recipe import (
     Recipe,
@@ -16,6 +18,7 @@ from r1jax.core.recipe import (
     with_version,
 )
 from r1jax.core.settings import ChatConfig, PretrainConfig
+from r1jax.store.lineage import command
 
 FILE = '''
 from r1jax.core.config import Experiment
@@ -154,3 +157,28 @@ def test_unknown_names_are_refused_with_the_nearest():
 def test_a_recipe_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         GRAPH.name = "other"
+
+
+# The recipe that is here.
+
+FOLDER = Path(__file__).resolve().parents[2] / "experiments"
+FILES = run_path(str(FOLDER / "recipe.py"))["FILES"]
+
+
+@pytest.mark.parametrize("scale", FILES)
+def test_the_recipes_files_are_in_order_and_lack_no_parent(scale):
+    found = load_any(f"{FOLDER / 'recipe.py'}:{scale}")
+    assert [e.name for e in in_order(found)] == list(found.names)
+    made = {f"{name}@{scale}" for name in found.names}
+    asked = {ref if "@" in ref else f"{ref}@{scale}" for e in found.experiments for _, ref in e.parents}
+    assert {ref for ref in asked - made if not ref.endswith(("@embedded", "@imported"))} == set()
+    assert {e.scale for e in found.experiments} == {scale} and dict(found.seconds).keys() <= set(found.names)
+
+
+def test_a_missing_artifact_is_made_by_the_file_that_is_named_for_it():
+    for scale, files in FILES.items():
+        for file in files:
+            name = load(f"{FOLDER / file}.py:{scale}").name
+            assert command(f"{name}@{scale}", "store") == f"r1jax run experiments/{file}.py:{scale} --store store"
+    assert command("dev1@tiny-seed1", "store") == (
+        "r1jax run experiments/cold_start.py:tiny --version tiny-seed1 --store store")
