@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from r1jax.core import log
 from r1jax.core.errors import ConfigError, R1JaxError, StoreError
-from r1jax.core.recipe import Recipe, with_version
+from r1jax.core.recipe import Recipe
 from r1jax.eval.headline import headline
 from r1jax.stages.graph import BEGUN, CHANGED, FINISHED, Stage, survey
 from r1jax.stages.run import run_experiment
@@ -53,7 +53,6 @@ def run(recipe: Recipe, store_root: str, version: str | None = None, *, only: Se
     Store(store_root)
     stages = survey(recipe, store_root, version, only=only, until=until)
     _refuse(stages)
-    by_name = {experiment.name: experiment for experiment in with_version(recipe, version).experiments}
     clock, made = _Clock(stages), []
     for number, stage in enumerate(stages, 1):
         title = f"stage {number} of {len(stages)}: {stage.experiment.name}"
@@ -65,7 +64,7 @@ def run(recipe: Recipe, store_root: str, version: str | None = None, *, only: Se
                 f"  ({clock.left(number - 1)})")
         began = time.monotonic()
         try:
-            artifact = run_experiment(by_name[stage.experiment.name], store_root, version)
+            artifact = run_experiment(stage.experiment, store_root, version)
         except R1JaxError as error:
             raise R1JaxError(f"{title} stopped: {error} What is finished is kept; go on with `{again}`.") from error
         clock.done(number - 1, time.monotonic() - began)
