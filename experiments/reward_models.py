@@ -29,14 +29,14 @@ def get_config(scale: str) -> Experiment:
 
 
 def tiny() -> Experiment:
-    """Some hundreds of pairs, seen three times: the tiny model starts from little."""
+    """Some hundreds of pairs, seen three times; a quarter of the questions is held out, since there are few."""
     return Experiment(
         name="helpful-rm", scale="tiny", stage=reward_model.run, model=config.tiny(heads_out=HEADS),
         parents=(("weights", "dev3"), ("data", "preference-data")),
         data=DataConfig(domains=(("general", 1.0),)),
         optim=OptimConfig(learning_rate=1e-3, schedule="cosine", warmup_steps=5),
         reward_model=RewardModelConfig(kind="pairs", part="summary", sets=("helpful",), batch=32, row_length=128,
-                                       epochs=3, rows_per_micro_batch=8),
+                                       epochs=3, rows_per_micro_batch=8, held_out=0.25),
     )
 
 

@@ -23,8 +23,13 @@ HELPFUL = Path(__file__).parent / "reward_models.py"
 
 
 def get_config(scale: str) -> Experiment:
-    """The helpful model's experiment at one of SCALES, on labels of whole responses."""
+    """The helpful model's experiment at one of SCALES, on labels of whole responses.
+
+    The tiny world has some forty requests and a few hundred different responses to them, which are seen ten times.
+    """
     helpful = run_path(str(HELPFUL))["get_config"](scale)
     labelled = replace(helpful.reward_model, kind="labels", part="response", sets=("harmless",))
+    if scale == "tiny":
+        labelled = replace(labelled, epochs=10)
     return replace(helpful, name="safety-rm", parents=(("weights", "dev3"), ("data", "safety-data")),
                    reward_model=labelled)
