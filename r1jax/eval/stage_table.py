@@ -8,7 +8,7 @@ The base and R1-Zero write `<think> thought </think> <answer> answer </answer>`,
 
 - Rules read either form: the answer tags where there are any, else the box (rewards/accuracy.py).
 - What a reader is shown (`shown`) is the content of the answer tags where there are any, else the summary; a judge, the
-  world's truth and the reward models get this, never the tags (`in_one_form`).
+  world's truth and the reward models get this, never the tags (`in_one_form`); for the truth a box is what is in it.
 - Readability takes the form that fits the response: R1-Zero's if it keeps that one, else R1's.
 - A response that shows nothing (a thought that never ends, broken tags) has quality 0, and is neither a refusal nor
   safe, since it declines nothing.
@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -46,6 +47,7 @@ STAGES = ("base", "r1-zero", "dev1", "dev2", "dev3", "r1")
 """In the order of the paper's table."""
 ARTIFACTS = (*STAGES, "chat", "zero-qwen", "distill-qwen", "zero-llama", "distill-llama")
 FILTERS = FilterConfig()
+_BOX = re.compile(r"\\boxed\s*\{([^{}]*)\}")
 
 # figure -> what it is called, and what it is multiplied with to be shown
 MEASURES: Mapping[str, tuple[str, float]] = {
@@ -169,6 +171,11 @@ def in_one_form(text: str) -> str:
     return f"{thought}{close} {said}" if close else said
 
 
+def told(text: str) -> str:
+    """What is shown, as it is measured: a box is what stands in it, and nothing shown is ""."""
+    return _BOX.sub(r" \1 ", shown(text) or "").strip()
+
+
 def final(text: str) -> str | None:
     """The answer to an open question: the box of what is shown where there is one, else all of it."""
     boxed = response_form.final_answer(text)
@@ -258,7 +265,7 @@ def open_figures(samples: Samples, judged: Sequence[Sequence[bool | None]] | Non
 def general_figures(samples: Samples) -> dict[str, Figure]:
     """General questions by the world's truth: quality of helpful ones and of each kind, safety, over-refusal."""
     per = len(samples[0][1])
-    texts = [(problem, [shown(row["text"]) or "" for row in rows]) for problem, rows in samples]
+    texts = [(problem, [told(row["text"]) for row in rows]) for problem, rows in samples]
     quality = {problem.id: [general.quality(problem, text) for text in said] for problem, said in texts}
     kinds = {kind: [problem.id for problem, _ in texts if problem.meta["kind"] == kind] for kind in general.KINDS}
     helpful = [problem.id for problem, _ in texts if problem.meta["set"] == general.HELPFUL]

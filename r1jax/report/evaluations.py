@@ -23,6 +23,7 @@ from r1jax.report.runs import natural
 from r1jax.store.evaluations import evaluation_folders
 
 _ALL_PAIRS = 5  # models on a suite, from more of which each is compared with the best alone
+_MOST_PLOTS = 12
 _SHOWN = 1000  # characters of a response's beginning, and of its end
 _VERDICTS = ((True, "right", "✓ right"), (False, "wrong", "✗ wrong"), (None, "", "not graded"))
 
@@ -97,12 +98,21 @@ def evaluations_section(measured: Sequence[Measured], drawn: list[Picture]) -> s
     parts += [f"<p>{safe(f'{one.model} on {one.suite} cannot be read: {one.problem}')}</p>"
               for one in measured if one.evaluation is None]
     parts += [_paper_part(known), _pairs_part(known), _judged_part(known)]
-    plots = [picture for one in known if (picture := _plot(one))]
+    shown = _largest(known)
+    plots = [picture for one in shown if (picture := _plot(one))]
     drawn += plots
     if plots:
         parts.append(f"<h3>Test-time scaling</h3>{figures(plots)}")
+    if len(shown) < len(known):
+        parts.append(f'<p class="note">Drawn for the {len(shown)} evaluations with most samples of {len(known)}.</p>')
     parts += ["<h3>Samples</h3>" if known else "", *(_samples_part(one) for one in known), "</section>"]
     return "".join(parts)
+
+
+def _largest(known: Sequence[Measured]) -> list[Measured]:
+    """At most `_MOST_PLOTS` evaluations, those with most samples a problem and most problems, in their own order."""
+    ranked = sorted(known, key=lambda one: _size(one)[::-1], reverse=True)[:_MOST_PLOTS]
+    return [one for one in known if one in ranked]
 
 
 def _row(one: Measured) -> tuple[str | tuple[str, str], ...]:

@@ -16,6 +16,7 @@ from r1jax.report.lineage import graph_text, lineage_picture
 from r1jax.report.markup import aha, figure, figures, page, safe, story, table
 from r1jax.report.plots import gate_rows, pictures
 from r1jax.report.runs import Group, Run, flatten, group_runs, in_order, nothing_yet, percent, read_runs
+from r1jax.report.stages import read_stage_tables, stages_section
 from r1jax.report.traces import aha_moment, stories
 from r1jax.store.lineage import command
 
@@ -31,11 +32,14 @@ def write_report(store_root, out_dir) -> Path:
         written to.
     """
     runs, measured = in_order(read_runs(store_root)), read_evaluations(store_root)
+    stages = read_stage_tables(store_root)
     if not runs and not measured:
         raise nothing_yet(store_root)
     groups = group_runs(runs)
     drawn: list[Picture] = []
-    sections = [_summary(groups, runs, measured)]
+    sections = [_summary(groups, runs, measured, ["Stages"] if stages else [])]
+    if stages:
+        sections.append(stages_section(stages, drawn))
     if measured:
         sections.append(evaluations_section(measured, drawn))
     for group in sorted(groups, key=lambda group: not group.runs[0].is_rl):
@@ -67,9 +71,9 @@ def _anchor(title: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", title)
 
 
-def _summary(groups: Sequence[Group], runs: Sequence[Run], measured: Sequence[Measured]) -> str:
+def _summary(groups: Sequence[Group], runs: Sequence[Run], measured: Sequence[Measured], first: Sequence[str]) -> str:
     if not runs:
-        nav = '<nav><a href="#Evaluations">Evaluations</a><a href="#Commands">Commands</a></nav>'
+        nav = _nav([*first, "Evaluations", "Commands"])
         return f"<h1>r1jax report</h1><p>{_count(len(measured), 'evaluation')}, no artifacts.</p>{nav}"
     rl = [group for group in groups if group.runs[0].is_rl]
     finished = sum(run.finished for run in runs)
@@ -78,15 +82,18 @@ def _summary(groups: Sequence[Group], runs: Sequence[Run], measured: Sequence[Me
     told = told or ["No reinforcement-learning artifact with a held-out evaluation is in this store yet."]
     said = "".join(f"<p>{safe(sentence)}</p>" for sentence in [f"{lead} {told[0]}", *told[1:]])
     titles = [group.title for group in sorted(groups, key=lambda group: not group.runs[0].is_rl)]
-    links = [*(["Evaluations"] if measured else []), *titles, "Lineage", "Configuration", "Commands"]
-    nav = "".join(f'<a href="#{_anchor(link)}">{safe(link)}</a>' for link in links)
+    links = [*first, *(["Evaluations"] if measured else []), *titles, "Lineage", "Configuration", "Commands"]
     head = ("artifact", "state", "suite", "steps", "pass@1", "cons@k", "length (tokens)", "seconds")
     rows = table(head, [_row(run) for run in runs], words=3)
     return (
-        f"<h1>r1jax report</h1>{said}<nav>{nav}</nav>{rows}"
+        f"<h1>r1jax report</h1>{said}{_nav(links)}{rows}"
         '<p class="note">First → last evaluation on held-out problems: pass@1 is the mean over samples, '
         "cons@k the majority answer of k samples.</p>"
     )
+
+
+def _nav(links: Sequence[str]) -> str:
+    return "<nav>" + "".join(f'<a href="#{_anchor(link)}">{safe(link)}</a>' for link in links) + "</nav>"
 
 
 def _row(run: Run) -> tuple[str, ...]:

@@ -50,3 +50,15 @@ SCORES = {
     "Qwen2.5-32B-Zero": {
         "aime_2024": 47.0, "math_500": 91.6, "gpqa_diamond": 55.0, "livecodebench": 40.2, "cons@64": 60.0},
 }  # fmt: skip
+
+# benchmark: R1-Zero, Dev1, Dev2, Dev3, R1, in percent (arXiv 2501.12948v2, table 3)
+STAGES = ("R1-Zero", "Dev1", "Dev2", "Dev3", "R1")
+STAGE_TABLE = {
+    "MMLU": (88.8, 89.1, 91.2, 91.0, 90.8),
+    "IF-Eval": (46.6, 71.7, 72.0, 78.1, 83.3),
+    "AlpacaEval 2.0": (24.7, 50.1, 55.8, 62.1, 87.6),
+    "ArenaHard": (53.6, 77.0, 73.2, 75.6, 92.3),
+    "LiveCodeBench": (50.0, 57.5, 63.5, 64.6, 65.9),
+    "AIME 2024": (77.9, 59.0, 74.0, 78.1, 79.8),
+    "MATH-500": (95.9, 94.2, 95.9, 95.4, 97.3),
+}

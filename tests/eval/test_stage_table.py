@@ -55,7 +55,8 @@ def test_both_forms_are_as_readable():
 
 
 def test_quality_is_the_same_in_both_forms_and_0_where_nothing_is_shown():
-    for text, quality in ((ZERO, 1.0), (ONE, 1.0), ("<think> 红 门", 0.0)):
+    boxed = "<think> a </think> \\boxed{红 门}"
+    for text, quality in ((ZERO, 1.0), (ONE, 1.0), (boxed, 1.0), ("<think> 红 门", 0.0)):
         assert tables.general_figures([(DOOR, [row(text)])])["general/quality"].value == quality
 
 

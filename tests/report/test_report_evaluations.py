@@ -195,3 +195,16 @@ def test_figures_of_all_samples_are_left_out_where_each_problem_lacks_one(tmp_pa
     drawn = []
     page = evaluations_section([one], drawn)
     assert len(drawn) == 1 and cells(page)[1][5:7] == ["–", "–"]
+
+
+def test_of_many_evaluations_the_largest_are_drawn(tmp_path):
+    """Thirteen models: the one with a single sample a problem is left out, and the page says so."""
+    root = tmp_path / "store"
+    Store(root)
+    for i in range(12):
+        write_evaluation(root, f"model{i}", {"a": "+-", "b": "--"})
+    write_evaluation(root, "alone", {"a": "+", "b": "-"})
+    drawn = []
+    page = evaluations_section(read_evaluations(root), drawn)
+    assert len(drawn) == 12 and not any("alone" in picture.slug for picture in drawn)
+    assert "Drawn for the 12 evaluations with most samples of 13." in page
