@@ -20,12 +20,12 @@ def get_config(scale: str) -> Experiment:
 
 
 def tiny() -> Experiment:
-    """Six epochs over some hundreds of samples: fewer do not teach a new form from so few."""
+    """Four epochs over one to two thousand of samples."""
     return Experiment(
         name="dev1", scale="tiny", stage=sft.run, model=config.tiny(),
         parents=(("weights", "base@embedded"), ("data", "cold-start-data")),
         data=DataConfig(domains=(("countdown", 1.0),)),
-        optim=OptimConfig(name="muon", learning_rate=3e-3, schedule="cosine", warmup_steps=4, final_fraction=0.1),
-        sft=SFTConfig(epochs=6, batch=16, row_length=384, checkpoint_every=50),
+        optim=OptimConfig(name="muon", learning_rate=1e-3, schedule="cosine", warmup_steps=4, final_fraction=0.1),
+        sft=SFTConfig(epochs=4, batch=32, row_length=384, checkpoint_every=50),
         evaluation=EvalConfig(problems=64, samples=16, max_new_tokens=304),
     )

@@ -14,7 +14,7 @@ from r1jax.models import config
 from r1jax.stages import cold_start
 
 SCALES = ("tiny",)
-DOMAINS = (("countdown", 0.55), ("arithmetic", 0.15), ("logic", 0.12), ("stem", 0.1), ("code", 0.08))
+DOMAINS = (("countdown", 0.4), ("arithmetic", 0.25), ("logic", 0.17), ("stem", 0.1), ("code", 0.08))
 
 
 def get_config(scale: str) -> Experiment:
@@ -29,6 +29,6 @@ def tiny() -> Experiment:
         parents=(("policy", "r1-zero"), ("few_shot", "base@embedded"), ("chat", "chat@embedded")),
         data=DataConfig(domains=DOMAINS),
         chat=ChatConfig(wording="tiny"),
-        collect=CollectConfig(questions=512, questions_per_file=128, samples=4, keep=2, max_new_tokens=288,
-                              max_prompt_tokens=48, slots=24, few_shot=1, few_shot_samples=2, refine=True),
+        collect=CollectConfig(questions=1152, questions_per_file=128, samples=4, keep=4, max_new_tokens=288,
+                              max_prompt_tokens=48, slots=24, few_shot=1, few_shot_samples=1, refine=True),
     )

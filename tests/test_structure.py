@@ -23,8 +23,7 @@ OWNERS = {"orbax": "store", "tensorstore": "store", "grain": "data", "array_reco
 FORBIDDEN = {("losses", "models")}  # lower, yet not to be imported: a loss takes arrays
 JAX_LIBRARIES = {"jax", "jaxlib", "flax", "optax", "chex", "orbax"}
 JAX_FREE = ("r1jax/core/records.py", "r1jax/core/errors.py", "r1jax/core/config.py", "r1jax/core/settings.py",
-            "r1jax/core/override.py",
-            "r1jax/rewards/")
+            "r1jax/core/override.py", "r1jax/core/recipe.py", "r1jax/text/wording.py", "r1jax/rewards/")
 JAX_ALLOWED = ("r1jax/rewards/learned.py",)
 MESH_AXES = {"data", "fsdp", "tensor", "expert"}
 AXIS_CALLS = {"P", "PartitionSpec", "Mesh", "make_mesh", "AbstractMesh", "psum", "pmean", "pmax", "pmin", "all_gather",

@@ -292,5 +292,6 @@ class RewardModelConfig:
     epochs: int = 1
     rows_per_micro_batch: int = 4
     held_out: float = 0.1
+    checkpoint_every: int = 50
     log_every: int = 5
     max_skipped: int = 5

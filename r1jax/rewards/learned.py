@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from r1jax.core.errors import ConfigError, R1JaxError
+from r1jax.core.mesh import constrain
 from r1jax.core.records import Completion, Problem, Verdict
 from r1jax.models import transformer
 from r1jax.models.config import ModelConfig
@@ -182,14 +183,16 @@ def make_scorer(
 
 @partial(jax.jit, static_argnums=0)
 def _rewards(cfg: ModelConfig, params, tokens: jax.Array, lengths: jax.Array) -> jax.Array:
-    """[B] float32, the reward head at the last of the `lengths` [B] tokens of each row of tokens [B, T]."""
+    """[B] float32 on every device, the reward head at the last of the `lengths` [B] tokens of each row of tokens [B, T].
+    """
     B, T = tokens.shape
+    tokens, lengths = constrain(tokens, "batch", None), constrain(lengths, "batch")
     steps = jnp.broadcast_to(jnp.arange(T, dtype=jnp.int32)[None, :], (B, T))
     segments = (steps < lengths[:, None]).astype(jnp.int32)
     hidden, _ = transformer.forward(cfg, params, tokens, positions=steps, segments=segments)
     last = jnp.maximum(lengths - 1, 0)
     ends = jnp.take_along_axis(hidden, last[:, None, None], axis=1)
-    return transformer.scalar(params, ends, "reward")[:, 0]
+    return constrain(transformer.scalar(params, ends, "reward")[:, 0], None)
 
 
 def _batches(lengths: Sequence[int], tokens_per_batch: int) -> list[tuple[list[int], int, int]]:

@@ -11,16 +11,28 @@ from r1jax.core import cache, log
 from r1jax.core import mesh as meshes
 from r1jax.core.config import Experiment, fingerprint, to_dict
 from r1jax.core.errors import ConfigError, DataError
-from r1jax.stages import annotate, cold_start, general_data, pretrain, problems, rejection, rl, sft, world_chat
+from r1jax.stages import (
+    annotate,
+    cold_start,
+    general_data,
+    preferences,
+    pretrain,
+    problems,
+    rejection,
+    reward_model,
+    rl,
+    sft,
+    world_chat,
+)
 from r1jax.stages.context import Context
 from r1jax.stages.embedded import adopt
 from r1jax.store import Artifact, Store
 from r1jax.text import tokenizer as tokenizers
 
 # what a stage refuses is refused before its artifact is begun
-CHECKS = {annotate.run: annotate.check, rl.run: rl.check, pretrain.run: pretrain.check, sft.run: sft.check,
-          cold_start.run: cold_start.check, rejection.run: rejection.check, general_data.run: general_data.check,
-          world_chat.write: world_chat.check_records, world_chat.train: sft.check}
+CHECKS = {module.run: module.check for module in (
+    annotate, cold_start, general_data, preferences, pretrain, rejection, reward_model, rl, sft)}
+CHECKS |= {world_chat.write: world_chat.check_records, world_chat.train: sft.check}
 
 
 def run_experiment(experiment: Experiment, store_root: str, version: str | None = None) -> Artifact:
