@@ -42,7 +42,7 @@ from r1jax.store.files import write_json, writing
 
 LEAST_PROMPT = 48  # tokens: the longest question of the world
 SLOTS = 24
-DISTINCT = 400  # draws, by which nearly all held-out open and general questions have come
+DISTINCT = 2000  # draws, by which all held-out open and general questions have come
 EASY = 2  # samples of a question of the domains with short responses, at most
 PER_GENERAL = 8
 REWARD_MODELS = ("helpful-rm", "safety-rm")

@@ -114,6 +114,6 @@ def test_a_version_without_policies_is_a_sentence(made, tmp_path):
 def test_how_much_is_asked():
     """All open and general questions; of short responses at most two."""
     assert stage.Plan().of("countdown") == (64, 4) and stage.Plan().of("logic") == (64, 2)
-    assert stage.Plan(10, 1).of("logic") == (10, 1) and stage.Plan(10, 1).of("general") == (400, 8)
+    assert stage.Plan(10, 1).of("logic") == (10, 1) and stage.Plan(10, 1).of("general") == (2000, 8)
 
 
