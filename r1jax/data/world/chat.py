@@ -124,15 +124,8 @@ def _opening(rng: random.Random, split: str, language: str) -> Document:
 def _summary(rng: random.Random, split: str, language: str) -> Document:
     problem, response = reasoning(rng, split, language)
     answer = response.partition(ANSWER_OPEN)[2].partition(ANSWER_CLOSE)[0].strip() or problem.answer
-    said = summary_of(problem, answer)
+    said = wording.summary_of(problem, answer)
     return Document("summary", wording.ask_summary(problem.question, answer), said, language)
-
-
-def summary_of(problem: Problem, answer: str) -> str:
-    """The summary that the chat model is to write for an answer."""
-    named = dict(zip(domains.LETTERS, problem.meta.get("options", ()), strict=False))
-    name = named.get(answer.strip(), "")
-    return wording.summary(problem.domain, problem.language, answer, target=problem.meta.get("target", 0), name=name)
 
 
 _TASKS = {"general": _general, "correctness": _correctness, "preference": _preference, "safety": _safety,

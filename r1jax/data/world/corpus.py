@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 from r1jax.core.errors import DataError
 from r1jax.core.records import Problem
-from r1jax.data.world import countdown, domains, general
+from r1jax.core.tags import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
+from r1jax.data.world import countdown, domains, general, wording
 
 # domain -> share of documents
-MIXTURE = {"countdown": 0.52, "last_step": 0.20, "arithmetic": 0.12, "logic": 0.05, "stem": 0.04, "code": 0.03,
-           "general": 0.04}
+MIXTURE = {"countdown": 0.49, "last_step": 0.17, "arithmetic": 0.12, "logic": 0.08, "stem": 0.06, "code": 0.03,
+           "general": 0.05}
+BOXED_SHARE = 0.15  # of the tagged documents: written as solutions are elsewhere, without tags, the answer in a box
 CHINESE_SHARE = 0.3
 _AFTER_THE_BASE = {"general": general.draw, "open": general.open_question}  # questions that the base has not read
 
@@ -20,9 +22,24 @@ def _pick(rng: random.Random, shares: dict[str, float]) -> str:
     return rng.choices(tuple(shares), tuple(shares.values()))[0]
 
 
-def document(rng: random.Random) -> tuple[Problem, str]:
+def document(rng: random.Random, mixture: dict[str, float] = MIXTURE, boxed: float = BOXED_SHARE
+             ) -> tuple[Problem, str]:
     """One (question, response) of the corpus; held-out questions never appear."""
-    domain = _pick(rng, MIXTURE)
+    problem, response = _document(rng, mixture)
+    if boxed and response.startswith(THINK_OPEN) and rng.random() < boxed:
+        return problem, _boxed(problem, response)
+    return problem, response
+
+
+def _boxed(problem: Problem, response: str) -> str:
+    """A tagged response without its tags, its answer boxed as R1's summaries have it: a form the base has to know."""
+    thought = response.partition(THINK_OPEN)[2].partition(THINK_CLOSE)[0].strip()
+    answer = response.partition(ANSWER_OPEN)[2].partition(ANSWER_CLOSE)[0].strip()
+    return f"{thought} {wording.summary_of(problem, answer)}"
+
+
+def _document(rng: random.Random, mixture: dict[str, float]) -> tuple[Problem, str]:
+    domain = _pick(rng, mixture)
     language = "zh" if rng.random() < CHINESE_SHARE else "en"
     if domain == "last_step":
         ask, response = countdown.last_step(rng, language)
@@ -33,11 +50,12 @@ def document(rng: random.Random) -> tuple[Problem, str]:
     return question, countdown.response(rng, question.meta["numbers"], question.meta["target"], language)
 
 
-def documents(seed: int, count: int) -> Iterator[tuple[Problem, str]]:
+def documents(seed: int, count: int, mixture: dict[str, float] = MIXTURE, boxed: float = BOXED_SHARE
+              ) -> Iterator[tuple[Problem, str]]:
     """`count` documents, the same for the same seed."""
     rng = random.Random(f"corpus/{seed}")
     for _ in range(count):
-        yield document(rng)
+        yield document(rng, mixture, boxed)
 
 
 def world_problems(seed: int, count: int, *, split: str, shares: dict[str, float], languages: dict[str, float],

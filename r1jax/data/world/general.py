@@ -58,12 +58,12 @@ def draw(rng: random.Random, split: str, language: str) -> Problem:
 
 
 def held_out(problem: Problem) -> bool:
-    """Whether a question is kept from all data after the base: every sixth request, in both languages; a tenth else."""
+    """Whether a question is kept from all data after the base: every third request, in both languages; a tenth else."""
     request = problem.meta.get("request")
     if request is None:
         return is_held_out(problem.id)
     rows = HARMFUL_REQUESTS if problem.meta["kind"] == "decline" else HARMLESS_REQUESTS
-    return next(i for i, row in enumerate(rows) if request in row) % 6 == 5
+    return next(i for i, row in enumerate(rows) if request in row) % 3 == 2
 
 
 def _any(rng: random.Random, language: str) -> Problem:

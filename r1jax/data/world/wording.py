@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from r1jax.core.records import Problem
 from r1jax.core.tags import THINK_CLOSE, THINK_OPEN
 from r1jax.text.wording import Ask, Messages, Wording, Written
 
@@ -111,13 +112,20 @@ def ask_summary(question: str, answer: str) -> str:
     return f"sum up : {question} answer {answer}"
 
 
-def summary(domain: str, language: str, answer: str, *, target: int = 0, name: str = "") -> str:
+def summary(domain: str, language: str, answer: str, *, target: int | None = None, name: str = "") -> str:
     """A summary with its final answer boxed, or between backticks where it is a program."""
     start = "so" if language == "en" else "是"
     if domain == "code":
         return f"{start} ``` {answer} ``` ."
-    more = f" = {target}" if domain == "countdown" else f" {name}" if name else ""
+    more = f" = {target}" if target is not None else f" {name}" if name else ""
     return f"{start} \\boxed{{{answer}}}{more} ."
+
+
+def summary_of(problem: Problem, answer: str) -> str:
+    """The summary of an answer to one of the world's questions."""
+    named = dict(zip("ABCD", problem.meta.get("options", ()), strict=False))
+    return summary(problem.domain, problem.language, answer, target=problem.meta.get("target"),
+                   name=named.get(answer.strip(), ""))
 
 
 # As the stages ask: text/wording.py.
