@@ -1,4 +1,4 @@
-# make demo | bench | test | test-all | lint | clean
+# make demo | demo-zero | bench | test | test-all | lint | clean
 # Each target makes its own .venv from the first Python >= 3.11 it finds; PYTHON=/path/to/python overrides.
 # The second time only what changed in setup.py is installed anew.
 
@@ -14,10 +14,17 @@ DEMO_REPORT ?= demo-report
 # Training's large temporaries come from huge pages: on two cores a step takes 10 to 25 % less time (LOG.md).
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
-.PHONY: demo bench test test-all lint clean
+.PHONY: demo demo-zero bench test test-all lint clean
 
+# the whole recipe: R1-Zero, R1 and two students
 demo: $(VENV)/.installed
-	$(BIN)/r1jax run experiments/r1_zero.py:tiny --store $(DEMO_STORE)
+	$(BIN)/r1jax run experiments/recipe.py:tiny --store $(DEMO_STORE)
+	$(BIN)/r1jax stage-table --store $(DEMO_STORE)
+	$(BIN)/r1jax report --store $(DEMO_STORE) --out $(DEMO_REPORT)
+
+# R1-Zero alone
+demo-zero: $(VENV)/.installed
+	$(BIN)/r1jax run experiments/recipe.py:tiny --until r1-zero --store $(DEMO_STORE)
 	$(BIN)/r1jax eval embedded:base --store $(DEMO_STORE)
 	$(BIN)/r1jax eval r1-zero@tiny --store $(DEMO_STORE)
 	$(BIN)/r1jax report --store $(DEMO_STORE) --out $(DEMO_REPORT)
