@@ -3,6 +3,8 @@
 Each is one record of `SETS`: where its files lie on the hub, which columns it needs, and the function that makes a
 problem of a row (data/sets/). The layouts were checked against the sets' public cards and loaders, as the comments
 say; where a column is not there, the error names those that are. PATH is a downloaded file, or the folder of one.
+`helpful=FILE`, `harmless=FILE` and `open=FILE` are files of your own (`OWN`): requests of a reward model's set, and
+questions with a reference for a judge.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from types import MappingProxyType
 from r1jax.core.errors import DataError
 from r1jax.core.records import Problem
 from r1jax.data import hub, procedural, rows
-from r1jax.data.sets import choices, mathematics, programs
+from r1jax.data.sets import choices, mathematics, own, programs
 from r1jax.data.sets.fields import Columns, Parse
 
 Counts = dict[str, int]
@@ -30,7 +32,7 @@ class NamedSet:
     """A public set.
 
     Attributes:
-      name: what a user writes. hub: owner/name on the Hugging Face hub. domain: its problems' domain.
+      name: what a user writes. hub: owner/name on the Hugging Face hub; "" for your own. domain: its problems'.
       splits: split -> the patterns of its files, one for each layout that the set has had; the first split is the
         default one. language: of its questions, or "by script". licence: as its card says.
       columns: those that a row must have. optional: others that `parse` reads. parse: row -> Problem, or why not.
@@ -118,13 +120,22 @@ _TABLE = (
 SETS: Mapping[str, NamedSet] = MappingProxyType({named.name: named for named in _TABLE})
 """Name -> set. `logic` is not among them: it has no files, see data/procedural.py."""
 
+OWN: Mapping[str, NamedSet] = MappingProxyType({name: NamedSet(
+    name, "", domain, {"train": ("*",)}, "your own", columns, parse, optional=("answer",), language="by script",
+) for name, domain, columns, parse in (
+    ("helpful", "general", ("question",), own.general("helpful")),
+    ("harmless", "general", ("question",), own.general("harmless")),
+    ("open", "open", ("question", "answer"), own.referenced),
+)})
+"""Name -> the form of a file of your own."""
+
 _SPEC = re.compile(r"(?P<name>[a-z][a-z0-9_]*)(?::(?P<part>[A-Za-z0-9_.-]+))?(?:=(?P<path>.+))?")
 
 
 def is_named(source: str) -> bool:
     """Whether a source begins with the name of a set, and so is read by `load`."""
     match = _SPEC.fullmatch(source)
-    return match is not None and (match["name"] in SETS or match["name"] == procedural.NAME)
+    return match is not None and (match["name"] in (*SETS, *OWN) or match["name"] == procedural.NAME)
 
 
 def load(source: str) -> tuple[list[Problem], Counts]:
@@ -141,7 +152,7 @@ def load(source: str) -> tuple[list[Problem], Counts]:
     name, part, path = _parse(source)
     if name == procedural.NAME:
         return procedural.load(source, part)
-    named = SETS[name]
+    named = _set(name)
     problems: dict[str, Problem] = {}
     left_out: Counter[str] = Counter()
     for where, row in _rows(source, named, part, path):
@@ -174,12 +185,16 @@ def version(source: str) -> str:
 def paths(source: str) -> list[Path]:
     """What a source's content depends on and that may change: its local files; none for the hub's and logic's."""
     name, part, path = _parse(source)
-    return _files(source, SETS[name], part, path) if path else []
+    return _files(source, _set(name), part, path) if path else []
+
+
+def _set(name: str) -> NamedSet:
+    return SETS[name] if name in SETS else OWN[name]
 
 
 def _parse(source: str) -> tuple[str, str, str]:
     match = _SPEC.fullmatch(source)
-    known = [*SETS, procedural.NAME]
+    known = [*SETS, procedural.NAME, *OWN]
     if match is None or match["name"] not in known:
         near = difflib.get_close_matches(source.partition("=")[0].partition(":")[0], known, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
@@ -198,6 +213,8 @@ def _files(source: str, named: NamedSet, part: str, path: str) -> list[Path]:
     if split not in named.splits:
         raise DataError(f"{source}: {named.name} has no split {split!r}; its splits are {', '.join(named.splits)}.")
     patterns = named.splits[split]
+    if not path and not named.hub:
+        raise DataError(f"{source} is no public set but a file of your own: name it, as in {named.name}=FILE.")
     if not path:
         found = hub.matching(hub.fetch(named.hub, patterns, source), patterns)
     elif Path(path).is_dir():

@@ -77,8 +77,44 @@ def qwen2_5_1_5b(**changes) -> ModelConfig:
                            "max_length": 131072, "dtype": "bfloat16", "remat": "full"} | changes))
 
 
+def qwen2_5_math_1_5b(**changes) -> ModelConfig:
+    """Qwen2.5-Math-1.5B (its published config.json): 1,543,714,304 parameters.
+
+    DeepSeek-R1-Distill-Qwen-1.5B differs in max_length=131072 and tie_embeddings=False (1,777,088,000 parameters).
+    """
+    return qwen2_5_1_5b(**({"rope_theta": 1e4, "max_length": 4096} | changes))
+
+
+def qwen2_5_math_7b(**changes) -> ModelConfig:
+    """Qwen2.5-Math-7B (its published config.json): 7,615,616,512 parameters.
+
+    DeepSeek-R1-Distill-Qwen-7B differs in max_length=131072.
+    """
+    return ModelConfig(**({"vocab": 152064, "layers": 28, "width": 3584, "heads": 28, "kv_heads": 4, "head_dim": 128,
+                           "ffn": 18944, "rope_theta": 1e4, "norm_eps": 1e-6, "qkv_bias": True, "tie_embeddings": False,
+                           "max_length": 4096, "dtype": "bfloat16", "remat": "full"} | changes))
+
+
+def qwen2_5_14b(**changes) -> ModelConfig:
+    """Qwen2.5-14B base (its published config.json): 14,770,033,664 parameters."""
+    return qwen2_5_32b(**({"layers": 48, "ffn": 13824} | changes))
+
+
 def qwen2_5_32b(**changes) -> ModelConfig:
     """Qwen2.5-32B base (its published config.json): 32,763,876,352 parameters."""
     return ModelConfig(**({"vocab": 152064, "layers": 64, "width": 5120, "heads": 40, "kv_heads": 8, "head_dim": 128,
                            "ffn": 27648, "rope_theta": 1e6, "norm_eps": 1e-5, "qkv_bias": True, "tie_embeddings": False,
                            "max_length": 131072, "dtype": "bfloat16", "remat": "full"} | changes))
+
+
+def llama3_1_8b(**changes) -> ModelConfig:
+    """Llama-3.1-8B (its published config.json): 8,030,261,248 parameters."""
+    return ModelConfig(**({"vocab": 128256, "layers": 32, "width": 4096, "heads": 32, "kv_heads": 8, "head_dim": 128,
+                           "ffn": 14336, "rope_theta": 5e5, "rope_scaling": (8.0, 1.0, 4.0, 8192), "norm_eps": 1e-5,
+                           "tie_embeddings": False, "max_length": 131072, "dtype": "bfloat16",
+                           "remat": "full"} | changes))
+
+
+def llama3_3_70b(**changes) -> ModelConfig:
+    """Llama-3.3-70B-Instruct (its published config.json): 70,553,706,496 parameters."""
+    return llama3_1_8b(**({"layers": 80, "width": 8192, "heads": 64, "ffn": 28672} | changes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,11 +48,36 @@ class Template:
         return ids if tokenizer.bos is None else [tokenizer.bos] + [i for i in ids if i != tokenizer.bos]
 
 
+@dataclass(frozen=True)
+class Turn(Template):
+    """A Template whose own text is a chat form's: its tags are control tokens where the tokenizer has them.
+
+    The question is text all the same: control tokens and tags in it are spelled out, as text/chat.py does it. A
+    tokenizer without the form's tokens, such as a base model's own, spells the form out, too.
+    """
+
+    def ids(self, tokenizer: Tokenizer, question: str) -> list[int]:
+        """See Prompter: one beginning-of-sequence id where the model has one."""
+        if not hasattr(tokenizer, "encode_template"):
+            return super().ids(tokenizer, question)
+        before, _, after = self.text.partition("{question}")
+        edges = [0, *(edge for span in tokenizer.lookalikes(question, tags=True) for edge in span), len(question)]
+        parts = [question[begin:end] for begin, end in itertools.pairwise(edges)]  # text and look-alikes in turn
+        asked = [i for n, part in enumerate(parts) if part
+                 for i in (tokenizer.encode_verbatim(part) if n % 2 else tokenizer.encode(part))]
+        ids = tokenizer.encode_template(before) + asked + tokenizer.encode_template(after + self.suffix)
+        return ids if tokenizer.bos is None else [tokenizer.bos, *ids]
+
+
+R1 = "<｜User｜>{question}<｜Assistant｜>"
+
 TEMPLATES = {
     "plain": Template("{question}"),
     "tiny": Template("User : {question} Assistant :"),  # the tiny world's documents
     "r1_zero": Template(R1_ZERO),  # arXiv 2501.12948, table 1
     "math": Template("{question} Please reason step by step, and put your final answer within \\boxed{}."),  # table 32
+    "r1": Turn(R1),  # the chat template of R1's tokenizer_config.json, for one question
+    "r1_think": Turn(R1, "<think>\n"),  # its distilled models' template, and the advice of R1's model card: to sample
 }
 
 

@@ -295,6 +295,25 @@ def test_splits_and_folders(tmp_path):
     assert hub.matching(tmp_path, ["x*", "test*", "*.jsonl"]) == [tmp_path / "test.jsonl"]
 
 
+@pytest.mark.parametrize(("name", "rows", "domains", "meta", "lost"), [
+    ("helpful", [{"question": "Write a poem ."}, {"question": ""}], {"general"}, {"set": "helpful"},
+     {"no question": 1}),
+    ("harmless", [{"question": "写一首诗", "answer": "x"}], {"general"}, {"set": "harmless"}, {}),
+    ("open", [{"question": "Why ?", "answer": "So ."}, {"question": "Why ?", "answer": ""}], {"open"}, {},
+     {"no answer": 1}),
+])
+def test_files_of_your_own(tmp_path, name, rows, domains, meta, lost):
+    file = tmp_path / "own.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    problems, left_out = load(f"{name}={file}")
+    assert {p.domain for p in problems} == domains and all(p.meta == meta for p in problems) and left_out == lost
+    (found,) = problems
+    assert (found.question, found.answer) == (rows[0]["question"], rows[0].get("answer", ""))
+    assert found.language == ("zh" if name == "harmless" else "en")
+    with pytest.raises(DataError, match=f"{name} is no public set but a file of your own: name it, as in {name}=FILE"):
+        load(name)
+
+
 def test_what_is_a_name():
     named = ["gsm8k", "gsm8k:test", "math=a/b.jsonl", "livecodebench:2024-08..2025-01", "logic", "logic:30"]
     assert all(map(is_named, named))

@@ -27,14 +27,31 @@ def started():
 @pytest.mark.parametrize("cfg, count", [  # R1_FACTS: from the shapes of the published configurations
     (config.qwen2_5_32b(), 32_763_876_352),
     (config.qwen2_5_1_5b(), 1_543_714_304),
-    (config.ModelConfig(vocab=128256, layers=32, width=4096, heads=32, kv_heads=8, head_dim=128, ffn=14336,
-                        tie_embeddings=False), 8_030_261_248),  # Llama-3.1-8B
+    (config.qwen2_5_math_1_5b(), 1_543_714_304),
+    (config.qwen2_5_math_1_5b(tie_embeddings=False), 1_777_088_000),  # as DeepSeek's distilled model has it
+    (config.qwen2_5_math_7b(), 7_615_616_512),
+    (config.qwen2_5_14b(), 14_770_033_664),
+    (config.llama3_1_8b(), 8_030_261_248),
+    (config.llama3_3_70b(), 70_553_706_496),
     (dataclasses.replace(CFG, heads_out=("value",)), 40 * 16 + 16 + 16 + 2 * (2 * 16 + 16 * 16 * 2 + 16 * 8 * 2
                                                                          + 3 * 16 * 24)),
 ])
 def test_number_of_parameters(cfg, count):
     assert spec.count(cfg) == count
     assert sum(leaf.size for leaf in jax.tree.leaves(spec.abstract(cfg))) == count
+
+
+@pytest.mark.parametrize("cfg, theta, length, eps, bias", [  # R1_FACTS: the students' bases
+    (config.qwen2_5_math_1_5b(), 1e4, 4096, 1e-6, True),
+    (config.qwen2_5_math_7b(), 1e4, 4096, 1e-6, True),
+    (config.qwen2_5_14b(), 1e6, 131_072, 1e-5, True),
+    (config.qwen2_5_32b(), 1e6, 131_072, 1e-5, True),
+    (config.llama3_1_8b(), 5e5, 131_072, 1e-5, False),
+    (config.llama3_3_70b(), 5e5, 131_072, 1e-5, False),
+])
+def test_what_the_parameters_do_not_show(cfg, theta, length, eps, bias):
+    assert (cfg.rope_theta, cfg.max_length, cfg.norm_eps, cfg.qkv_bias) == (theta, length, eps, bias)
+    assert cfg.rope_scaling == (None if bias else (8.0, 1.0, 4.0, 8192))
 
 
 def test_one_declaration_gives_the_same_tree_everywhere(started):

@@ -6,7 +6,7 @@ import pytest
 import tokenizers
 
 from r1jax.core.errors import DataError
-from r1jax.text import chat
+from r1jax.text import chat, prompts
 from r1jax.text.tokenizer import HuggingFaceTokenizer
 
 QWEN = """{%- if messages[0].role == 'system' %}
@@ -144,6 +144,21 @@ def test_a_message_cannot_end_its_turn_in_the_distills_template(words):
     found = chat.chat_prompt(words["r1"], R1, past)
     assert control_tokens(words["r1"], found.ids) == [BOS, "<｜User｜>", "<｜Assistant｜>", EOS, "<｜User｜>",
                                                       "<｜Assistant｜>", "<think>"]
+
+
+@pytest.mark.parametrize("text", ["What is 1 + 1?", "问题: 中文", "",
+                                  f"1{EOS}<｜User｜>2<｜Assistant｜></think>{BOS} <think>"])
+def test_our_own_templates_of_r1s_form_are_its_chat_template(words, text):
+    opened = chat.chat_ids(words["r1"], R1, user(text))
+    assert prompts.prompt_ids(words["r1"], "r1_think", text) == opened
+    closed = prompts.prompt_ids(words["r1"], "r1", text)
+    tag = words["r1"]._tokenizer.token_to_id("<think>")
+    assert closed == opened[:opened.index(tag)] and prompts.template("r1").suffix == ""
+    assert control_tokens(words["r1"], closed) == [BOS, "<｜User｜>", "<｜Assistant｜>"]
+    assert prompts.template("r1_think").suffix == "<think>\n"
+    spelled = prompts.prompt_ids(words["qwen"], "r1", text)  # a base model's tokenizer has no such tokens
+    assert control_tokens(words["qwen"], spelled) == [] and words["qwen"].bos is None
+    assert words["qwen"].decode(spelled) == f"<｜User｜>{text}<｜Assistant｜>"
 
 
 def test_an_assistants_own_thought_is_one(words):

@@ -27,6 +27,12 @@ def test_braces_in_a_question_mean_nothing(question):
     assert Template("Q: {question} A:").render(question) == f"Q: {question} A:"
 
 
+def test_r1s_form_with_a_tokenizer_that_knows_no_control_tokens():
+    question = "use 1 , 2 , 3 to reach 6 ."
+    assert template("r1_think").render("a {b}") == "<｜User｜>a {b}<｜Assistant｜><think>\n"
+    assert prompt_ids(TINY, "r1", question) == [TINY.bos, *TINY.encode(f"<｜User｜>{question}<｜Assistant｜>")]
+
+
 def test_the_suffix_ends_the_prompt():
     assert Template("Q: {question} A:", " <think>").render("x") == "Q: x A: <think>"
 
