@@ -210,7 +210,8 @@ class CollectConfig:
     Attributes:
       questions: asked in all. questions_per_file: of one record file, the unit in which a killed run goes on.
       samples: N, of each question. keep: most that stay of one question.
-      judged: domains whose answers the chat model compares with the reference; the others have rules.
+      judged: domains whose answers the chat model compares with the reference; the others have rules. unchecked:
+        domains whose answers are kept as they are, right or wrong (an ablation).
       few_shot: long chains of thought that the base (role "few_shot") is shown before a question; few_shot_samples:
         of each question. examples: "world", or a file of JSON lines with question and response, to draw them from.
       refine: whether the chat model rewrites what was kept into a readable thought and a summary.
@@ -228,6 +229,7 @@ class CollectConfig:
     max_prompt_tokens: int | None = None
     slots: int = 64
     judged: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
     few_shot: int = 0
     few_shot_samples: int = 0
     examples: str = "world"

@@ -113,7 +113,7 @@ def maker(experiment: Experiment, context: Context, chat) -> Callable[[int], col
 
     def make(part: int) -> collecting.Part:
         counts: Counts = {}
-        rows = trajectories.right(sampled(draw(part), part), config.judged, chat, wording, counts)
+        rows = trajectories.right(sampled(draw(part), part), config, chat, wording, counts)
         rows = trajectories.readable(rows, config.filters, "answer", counts)
         rows = trajectories.chosen(rows, config.keep, trajectories.rng_of(experiment, part), counts)
         refined = refining.refine(rows, chat, wording, counts) if config.refine else [(row, row.text) for row in rows]

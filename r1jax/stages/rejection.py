@@ -50,7 +50,7 @@ def maker(experiment: Experiment, context: Context) -> Callable[[int], collectin
         counts: Counts = {}
         rows = trajectories.sample(policy, context.mesh, draw(part), config.samples,
                                    keys.key_for(experiment.seed, part, "rollout"), config, parent.ref)
-        rows = trajectories.right(rows, config.judged, chat, wording, counts)
+        rows = trajectories.right(rows, config, chat, wording, counts)
         rows = trajectories.readable(rows, config.filters, "summary", counts)
         rows = trajectories.chosen(rows, config.keep, trajectories.rng_of(experiment, part), counts)
         return collecting.Part([trajectories.record(row, "reasoning") for row in rows], counts)

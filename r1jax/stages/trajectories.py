@@ -92,15 +92,15 @@ def count(counts: Counts, problem: Problem, reason: str) -> None:
     counts.setdefault(problem.domain, Counter())[reason] += 1
 
 
-def right(rows: Sequence[Sampled], judged: Sequence[str], chat: Chat | None, wording: Wording | None,
+def right(rows: Sequence[Sampled], config: CollectConfig, chat: Chat | None, wording: Wording | None,
           counts: Counts) -> list[Sampled]:
-    """The samples whose final answer is right."""
+    """The samples whose final answer is right; in the domains `config.unchecked` all that have an end."""
     kept = []
-    for row, verdict in zip(rows, verdicts(rows, judged, chat, wording), strict=True):
+    for row, verdict in zip(rows, verdicts(rows, config.judged, chat, wording), strict=True):
         count(counts, row.problem, ASKED)
         if row.truncated:
             count(counts, row.problem, CUT)
-        elif verdict.correct:
+        elif verdict.correct or row.problem.domain in config.unchecked:
             kept.append(row)
         else:
             count(counts, row.problem, verdict.kind if verdict.kind != RIGHT else "wrong")
