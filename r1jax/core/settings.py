@@ -197,7 +197,7 @@ class FilterConfig:
     """
 
     language: float = 0.9
-    repetition: float = 0.5
+    repetition: float = 0.4
     ngram: int = 8
     paragraph: int = 0
     code_blocks: bool = False

@@ -74,13 +74,15 @@ def evaluate(cfg, params, tokenizer, template: str, problems: Sequence[Problem],
                         max_new_tokens=config.max_new_tokens or max_new_tokens, mesh=mesh, slots=slots,
                         max_prompt_tokens=max_prompt_tokens)
     asked = [responses.problem_of(i) for i in range(len(responses.completions))]
-    scores = combine.score(combine.resolve((("accuracy", 1.0), ("format", 1.0))), asked, responses.completions)
+    rewards = combine.resolve((("accuracy", 1.0), ("format", 1.0), ("summary", 0.0)))
+    scores = combine.score(rewards, asked, responses.completions)
     known = _known(problems, scores.parts["accuracy"], config.samples)
     if not known and not all(p.domain in accuracy.WITHOUT_RULE for p in problems):
         raise DataError(f"No problem of the suite {suite!r} can be graded: their domains have no rule "
                         f"({', '.join(sorted({p.domain for p in problems}))}), or no gold answer can be read.")
     found = {f"{suite}/{name}": value for name, value in (_figures(responses, scores, known) | {
         "ungraded": float(np.isnan(scores.parts["accuracy"]).mean()), "format": float(np.mean(scores.parts["format"])),
+        "summary": float(np.mean(scores.parts["summary"])),
         "tokens_per_second": responses.report.tokens / responses.report.seconds} | response_metrics(responses)).items()}
     domains = dict.fromkeys(p.domain for p in problems)
     for domain in domains if len(domains) > 1 else ():

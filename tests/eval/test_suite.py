@@ -102,7 +102,7 @@ def test_records_follow_the_stores_schema(monkeypatch):
     _, records, _ = evaluated(monkeypatch, [COUNTDOWN, STEM], TEXTS, 4)
     assert len(records) == 8
     for row, record in enumerate(records):
-        assert rollout_record(record, 20)["scores"].keys() == {"accuracy", "format"}
+        assert rollout_record(record, 20)["scores"].keys() == {"accuracy", "format", "summary"}
         assert record["problem"] == (COUNTDOWN if row < 4 else STEM).id and record["text"] == TEXTS[row]
         assert record["prompt_ids"] == [1, 5, 6] and record["completion_ids"] == [9, 9, 9, 2]
     assert [record["total"] for record in records] == [2, 2, 1, 0, 1, 1, 1, 2]

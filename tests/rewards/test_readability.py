@@ -67,7 +67,7 @@ IN_FORM = [  # language, thought, expected
     ("en", "3 * 5 = 15 , 15 + 2 = 17 no 15 - 2 = 13 no wait . 3 + 5 = 8 对了 .", MIXED),
     # traces
     ("en", trace(A), ""), ("en", trace(A, B), ""), ("en", trace(A, B, C, D, E), ""),
-    ("zh", trace(A, B, C, D, E, language="zh"), ""), ("en", trace(A, A), ""), ("en", trace(A, B, A), ""),
+    ("zh", trace(A, B, C, D, E, language="zh"), ""), ("en", trace(A, A), REPEATED), ("en", trace(A, B, A), ""),
     ("en", trace(A, A, A), LOOP), ("zh", trace(A, A, A, language="zh"), LOOP),
     ("en", trace(B, C, A, A, A, D), LOOP), ("en", trace(A, A, A, A, A, A), LOOP), ("en", trace(A, B, A, B, A, B), LOOP),
     ("en", trace(A, B, A, A, B, B, A), REPEATED),
