@@ -8,6 +8,7 @@ of comparable length over the whole set; 66,000 pairs.
     r1jax run experiments/preferences.py:small     one GPU, and an endpoint to judge
     r1jax run experiments/preferences.py:paper     a TPU pod, and an endpoint to judge
 
+The judge of small and paper is named by the user: --set chat.endpoint=http://localhost:8000/v1#deepseek-v3.
 What the paper's scale takes (stages/cost.py, prompts of 256 tokens, responses of 1,500, replies of 1,000): 264,000
 responses or 4.0e8 sampled tokens and 2.7e19 operations; 528,000 judgements with 5.3e8 tokens of replies.
 small, paper: not run.
@@ -19,7 +20,6 @@ from r1jax.models import config
 from r1jax.stages import preferences
 
 SCALES = ("tiny", "small", "paper")
-JUDGE = "http://localhost:8000/v1#deepseek-v3"  # --set chat.endpoint=http://HOST/v1#MODEL
 
 
 def get_config(scale: str) -> Experiment:
@@ -41,12 +41,12 @@ def tiny() -> Experiment:
 
 
 def small() -> Experiment:
-    """Questions of a file of your own, with the columns question and answer (which may be empty)."""
+    """Questions of helpful.jsonl, a file of your own with a column question."""
     return Experiment(
         name="preference-data", scale="small", stage=preferences.run, model=config.qwen2_5_1_5b(),
         parents=(("policy", "dev3"),), tokenizer="Qwen2.5-1.5B/tokenizer.json",
-        data=DataConfig(source="helpful.jsonl", domains=(("general", 1.0),), prompt="r1_zero"),
-        chat=ChatConfig(endpoint=JUDGE),
+        data=DataConfig(source="helpful=helpful.jsonl", domains=(("general", 1.0),), prompt="r1"),
+        chat=ChatConfig(),
         collect=CollectConfig(questions=4096, samples=4, max_new_tokens=4096, max_prompt_tokens=1024, slots=128),
         pairs=PairsConfig(),
         mesh=MeshConfig(data=1, fsdp=-1),
@@ -64,8 +64,8 @@ def paper() -> Experiment:
     return Experiment(
         name="preference-data", scale="paper", stage=preferences.run, model=config.qwen2_5_32b(),
         parents=(("policy", "dev3"),), tokenizer="base/tokenizer.json",
-        data=DataConfig(source="helpful.jsonl", domains=(("general", 1.0),), prompt="r1_zero"),
-        chat=ChatConfig(endpoint=JUDGE, concurrency=256),
+        data=DataConfig(source="helpful=helpful.jsonl", domains=(("general", 1.0),), prompt="r1"),
+        chat=ChatConfig(concurrency=256),
         collect=CollectConfig(questions=66_000, questions_per_file=1000, samples=4, max_new_tokens=32_768,
                               max_prompt_tokens=2048, slots=2048),
         pairs=PairsConfig(labels="preferences", votes=4, least_difference=1.0),

@@ -7,6 +7,12 @@ of thought, dev1 to dev3 are fine-tuned and reinforced in turn, r1 is the last o
     r1jax run experiments/recipe.py:tiny --dry-run          states, sizes and times, before anything is run
     r1jax run experiments/recipe.py:tiny --until r1-zero    R1-Zero and what it is made from
     r1jax run experiments/recipe.py:paper --dry-run --flops-per-second 4e14
+    r1jax run experiments/recipe.py:paper --dry-run --prompt-tokens 160 --response-tokens 5400
+
+With prompts and responses of these lengths (about the paper's means, tables 4 and 5) the whole graph at the dimensions
+of Qwen2.5-32B takes 1.35e11 tokens and 2.6e22 operations: R1-Zero 1.2e22, dev2 2.8e21, reasoning-data 1.5e21, dev3
+1.8e21, r1 2.1e21, the largest students 1.8e21 and 3.9e21. small and paper need a chat model's endpoint: --set
+chat.endpoint=http://localhost:8000/v1#deepseek-v3. The paper: 147K hours of an H800 in all (its table 7).
 
 A run that was stopped goes on with the same command. Seeds live side by side: --set seed=1 --version tiny-seed1.
 """
@@ -18,11 +24,13 @@ from r1jax.core.recipe import Recipe
 
 SCALES = ("tiny", "small", "paper")
 FOLDER = Path(__file__).parent
+STAGES = ("r1_zero", "cold_start_data", "cold_start", "reasoning_rl", "rejection_data", "general_data", "rejection_sft",
+          "preferences", "safety_labels", "reward_models", "safety_model", "final_rl")
 FILES = {
     "tiny": ("r1_zero", "cold_start_data", "cold_start", "reasoning_rl", "rejection_data", "general_data",
              "rejection_sft", "preferences", "safety_labels", "reward_models", "safety_model", "final_rl"),
-    "small": ("r1_zero",),
-    "paper": ("r1_zero",),
+    "small": (*STAGES, "distill_qwen", "distill_llama"),
+    "paper": (*STAGES, "distill_qwen", "distill_llama"),
 }
 """Scale -> the experiment files of the graph, in their order."""
 

@@ -45,7 +45,7 @@ def small() -> Experiment:
     return Experiment(
         name="helpful-rm", scale="small", stage=reward_model.run, model=config.qwen2_5_1_5b(heads_out=HEADS),
         parents=(("weights", "dev3"), ("data", "preference-data")), tokenizer="Qwen2.5-1.5B/tokenizer.json",
-        data=DataConfig(domains=(("general", 1.0),), prompt="r1_zero"),
+        data=DataConfig(domains=(("general", 1.0),), prompt="r1"),
         optim=OptimConfig(learning_rate=6e-6, warmup_steps=5),
         reward_model=RewardModelConfig(kind="pairs", part="summary", sets=("helpful",), batch=64, row_length=4096,
                                        rows_per_micro_batch=8),
@@ -61,7 +61,7 @@ def paper() -> Experiment:
     return Experiment(
         name="helpful-rm", scale="paper", stage=reward_model.run, model=config.qwen2_5_32b(heads_out=HEADS),
         parents=(("weights", "dev3"), ("data", "preference-data")), tokenizer="base/tokenizer.json",
-        data=DataConfig(domains=(("general", 1.0),), prompt="r1_zero"),
+        data=DataConfig(domains=(("general", 1.0),), prompt="r1"),
         optim=OptimConfig(learning_rate=6e-6),
         reward_model=RewardModelConfig(kind="pairs", part="summary", sets=("helpful",), batch=256, row_length=8192,
                                        epochs=1, rows_per_micro_batch=64),

@@ -7,6 +7,7 @@ guidelines. The whole response is labelled, its thought included, as the safety 
     r1jax run experiments/safety_labels.py:small     one GPU, and an endpoint to judge
     r1jax run experiments/safety_labels.py:paper     a TPU pod, and an endpoint to judge
 
+The judge of small and paper is named by the user: --set chat.endpoint=http://localhost:8000/v1#deepseek-v3.
 What the paper's scale takes (stages/cost.py, prompts of 256 tokens, responses of 1,500, replies of 1,000): 106,000
 responses or 1.6e8 sampled tokens and 1.2e19 operations; 106,000 judgements with 1.1e8 tokens of replies.
 small, paper: not run.
@@ -18,7 +19,6 @@ from r1jax.models import config
 from r1jax.stages import preferences
 
 SCALES = ("tiny", "small", "paper")
-JUDGE = "http://localhost:8000/v1#deepseek-v3"  # --set chat.endpoint=http://HOST/v1#MODEL
 SAFETY = PairsConfig(labels="safety")
 
 
@@ -41,12 +41,12 @@ def tiny() -> Experiment:
 
 
 def small() -> Experiment:
-    """Questions of a file of your own, with the columns question and answer (which may be empty)."""
+    """Questions of harmless.jsonl, a file of your own with a column question."""
     return Experiment(
         name="safety-data", scale="small", stage=preferences.run, model=config.qwen2_5_1_5b(),
         parents=(("policy", "dev3"),), tokenizer="Qwen2.5-1.5B/tokenizer.json",
-        data=DataConfig(source="harmless.jsonl", domains=(("general", 1.0),), prompt="r1_zero"),
-        chat=ChatConfig(endpoint=JUDGE),
+        data=DataConfig(source="harmless=harmless.jsonl", domains=(("general", 1.0),), prompt="r1"),
+        chat=ChatConfig(),
         collect=CollectConfig(questions=4096, samples=2, keep=2, max_new_tokens=2048, max_prompt_tokens=1024,
                               slots=128),
         pairs=SAFETY,
@@ -64,8 +64,8 @@ def paper() -> Experiment:
     return Experiment(
         name="safety-data", scale="paper", stage=preferences.run, model=config.qwen2_5_32b(),
         parents=(("policy", "dev3"),), tokenizer="base/tokenizer.json",
-        data=DataConfig(source="harmless.jsonl", domains=(("general", 1.0),), prompt="r1_zero"),
-        chat=ChatConfig(endpoint=JUDGE, concurrency=256),
+        data=DataConfig(source="harmless=harmless.jsonl", domains=(("general", 1.0),), prompt="r1"),
+        chat=ChatConfig(concurrency=256),
         collect=CollectConfig(questions=106_000, questions_per_file=1000, samples=1, max_new_tokens=6144,
                               max_prompt_tokens=2048, slots=2048),
         pairs=SAFETY,

@@ -21,7 +21,9 @@ from r1jax.train.step import init_state, make_step
 FOLDER = Path(__file__).resolve().parent.parent / "experiments"
 MODELS, DATA = ("reward_models", "safety_model"), ("preferences", "safety_labels")
 SCALES = ("tiny", "small", "paper")
-of = functools.cache(lambda name, scale: load(f"{FOLDER / name}.py:{scale}"))
+ENDPOINT = "chat.endpoint=http://localhost:8000/v1#deepseek-v3"
+of = functools.cache(lambda name, scale: load(f"{FOLDER / name}.py:{scale}",
+                                              [ENDPOINT] if name in DATA and scale != "tiny" else []))
 
 
 def abstract_mesh(config):
