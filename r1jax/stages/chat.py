@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from types import MappingProxyType
 
+import jax
+
 from r1jax.core.config import Experiment
-from r1jax.core.errors import ConfigError
+from r1jax.core.errors import ConfigError, DataError
 from r1jax.data.world.wording import TINY
-from r1jax.rewards.chat import Chat, Usage
+from r1jax.rewards.chat import Chat, Reply, Request, Usage
 from r1jax.rewards.endpoint import Endpoint
 from r1jax.rewards.wording import PAPER
 from r1jax.stages.context import Context
 from r1jax.stages.endpoints import endpoint_config, is_endpoint, kept_chat
 from r1jax.stages.judging import policy_chat
 from r1jax.stages.policies import artifact_policy
+from r1jax.store.hosts import on_primary
 from r1jax.text.wording import Wording
 
 WORDINGS = MappingProxyType({wording.name: wording for wording in (PAPER, TINY)})
+MOST_SILENT, MOST_MALFORMED = 0.1, 0.5  # shares of the replies to a part's requests of a kind: beyond, the run stops
+ENOUGH_REPLIES = 32  # to say of a chat model that it does not keep to the form
+
+
+class ChatDown(DataError):
+    """The chat model does not answer."""
 
 
 def wording(experiment: Experiment) -> Wording:
@@ -42,6 +52,9 @@ def check(experiment: Experiment) -> None:
     wording(experiment)
     parents = [ref for role, ref in experiment.parents if role == "chat"]
     endpoint = experiment.chat.endpoint
+    if len(parents) > 1:
+        raise ConfigError(f"{experiment.name} has {len(parents)} parents in the role 'chat', {' and '.join(parents)}; "
+                          "leave one.")
     if bool(endpoint) == bool(parents):
         told = f"{endpoint} and {parents[0]}" if endpoint else "none"
         raise ConfigError(f"{experiment.name} needs one chat model and has {told}: set chat.endpoint="
@@ -57,3 +70,48 @@ def open_chat(experiment: Experiment, context: Context) -> tuple[Chat, Callable[
         return policy_chat(artifact_policy(context.parents["chat"], context.mesh)), Usage
     endpoint = Endpoint(endpoint_config(config.endpoint, config.concurrency, config.key_variable, (0.0, 0.0)))
     return kept_chat(endpoint, str(context.store.root), f"{experiment.name}-chat"), lambda: endpoint.usage
+
+
+def stage_chat(experiment: Experiment, context: Context) -> Chat:
+    """`open_chat` for stages that ask on every process at the same place: of an endpoint one process asks for all."""
+    chat, _ = open_chat(experiment, context)
+    return attended(shared(chat) if experiment.chat.endpoint else chat)
+
+
+def shared(chat: Chat) -> Chat:
+    """A chat that process 0 has for all: every process calls it at the same place and reads the same replies."""
+    def ask(requests: Sequence[Request]) -> list[Reply]:
+        if jax.process_count() == 1:
+            return chat(requests)
+        return [Reply(**row) for row in on_primary(lambda: [asdict(reply) for reply in chat(requests)])]
+
+    return ask
+
+
+def attended(chat: Chat) -> Chat:
+    """A chat that is not asked on when it is down; a few requests without a reply are the caller's to count.
+
+    Raises (the chat it returns):
+      ChatDown: more than one request of a call, and more than MOST_SILENT of them, had no reply.
+    """
+    def ask(requests: Sequence[Request]) -> list[Reply]:
+        replies = chat(requests) if requests else []
+        lost = [reply.error for reply in replies if reply.error]
+        if len(lost) > max(1, MOST_SILENT * len(replies)):
+            raise ChatDown(f"The chat model did not answer {len(lost)} of {len(replies)} requests ({lost[0]}): give "
+                           "the same command again when it is up; what was collected is kept.")
+        return replies
+
+    return ask
+
+
+def refuse_nonsense(asked_for: str, malformed: int, replies: int) -> None:
+    """Stops where a chat model does not keep to the form of its replies; a few such are left out and counted.
+
+    Raises:
+      DataError: most of at least ENOUGH_REPLIES replies are malformed.
+    """
+    if replies >= ENOUGH_REPLIES and malformed > MOST_MALFORMED * replies:
+        raise DataError(f"{malformed} of {replies} replies of the chat model, asked for {asked_for}, cannot be read; "
+                        "it may need another chat.wording, or be another model than it should. The parts before this "
+                        "one are kept; delete what is kept of an endpoint's replies before you ask it again.")

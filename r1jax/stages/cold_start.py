@@ -14,18 +14,22 @@ from dataclasses import dataclass
 
 from r1jax.core import keys
 from r1jax.core.config import Experiment
-from r1jax.core.errors import ConfigError
+from r1jax.core.errors import ConfigError, DataError
 from r1jax.core.records import Problem
+from r1jax.core.settings import CollectConfig
 from r1jax.data import problems as files
 from r1jax.data.world import countdown
+from r1jax.rewards.chat import Chat
 from r1jax.stages import chat as chats
-from r1jax.stages import collecting, problems, refining, trajectories
+from r1jax.stages import collecting, refining, trajectories
+from r1jax.stages.budget import at_least_one
 from r1jax.stages.context import Context
 from r1jax.stages.policies import artifact_policy
-from r1jax.stages.trajectories import Counts, Sampled
+from r1jax.stages.trajectories import Counts, Sampled, count
 from r1jax.store import Artifact
 from r1jax.text.prompts import Prompter
 from r1jax.text.tokenizer import Tokenizer
+from r1jax.text.wording import Wording
 
 BROKEN = "wrong after refining"
 
@@ -47,21 +51,30 @@ class FewShot:
         return self.prompt.suffix
 
     def ids(self, tokenizer: Tokenizer, question: str) -> list[int]:
-        """Each example as a whole document, then the question's own prompt."""
-        shown = [token for asked, said in self.examples
-                 for token in [*self.prompt.ids(tokenizer, asked), *tokenizer.encode(said), tokenizer.eos]]
-        return shown + self.prompt.ids(tokenizer, question)
+        """Each example as a whole document, then the question's own prompt; at most one beginning-of-sequence id."""
+        ids = self.shown(tokenizer) + self.prompt.ids(tokenizer, question)
+        return ids if tokenizer.bos is None else [tokenizer.bos, *(i for i in ids if i != tokenizer.bos)]
+
+    def shown(self, tokenizer: Tokenizer) -> list[int]:
+        """What stands before the question."""
+        opened = self.suffix.strip()
+        return [token for asked, said in self.examples
+                for token in [*self.prompt.ids(tokenizer, asked), *tokenizer.encode(said.removeprefix(opened)),
+                              tokenizer.eos]]
 
 
 def examples(source: str, count: int, seed: int) -> tuple[tuple[str, str], ...]:
-    """`count` long chains of thought to be shown, from the tiny world or from a file.
+    """`count` long chains of thought to be shown, from the tiny world or the first ones of a file.
 
     Raises:
       DataError: the file has too few, or cannot be read.
     """
     if source != "world":
-        return tuple((p.question, p.answer) for p in files.load(source, question_field="question",
-                                                                answer_field="response", domain="math")[:count])
+        rows = files.load(source, question_field="question", answer_field="response", domain="math")
+        if len(rows) < count:
+            raise DataError(f"collect.few_shot={count} examples are to be shown, and {source} has {len(rows)} different"
+                            " ones; add some, or lower collect.few_shot.")
+        return tuple((row.question, row.answer) for row in rows[:count])
     rng, found = random.Random(f"examples/{seed}"), []
     while len(found) < count:
         question = countdown.problem(rng, "train", "en")
@@ -74,6 +87,7 @@ def examples(source: str, count: int, seed: int) -> tuple[tuple[str, str], ...]:
 def check(experiment: Experiment, context: Context) -> None:
     """Refuses what cannot work before anything is sampled."""
     trajectories.check(experiment, context)
+    trajectories.check_graded(experiment)
     chats.check(experiment)
     config, roles = experiment.collect, {role for role, _ in experiment.parents}
     if "policy" not in roles:
@@ -81,25 +95,29 @@ def check(experiment: Experiment, context: Context) -> None:
     if config.few_shot and "few_shot" not in roles:
         raise ConfigError(f"collect.few_shot={config.few_shot} needs a parent in the role 'few_shot', the model that "
                           "is shown the examples.")
+    if config.few_shot or config.few_shot_samples:
+        at_least_one({name: getattr(config, name.partition(".")[2]) for name in (
+            "collect.few_shot", "collect.few_shot_samples")})
+        examples(config.examples, config.few_shot, experiment.seed)
 
 
 def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[str, float]:
     """Collects, refines and writes the records; returns how many there are and of what length."""
-    chat, _ = chats.open_chat(experiment, context)
-    make = maker(experiment, context, chat)
+    make = maker(experiment, context, chats.stage_chat(experiment, context))
     collecting.gather(artifact, context, trajectories.parts(experiment), make, title=f"cold start {artifact.ref}")
     return trajectories.conclude(experiment, artifact)
 
 
-def maker(experiment: Experiment, context: Context, chat) -> Callable[[int], collecting.Part]:
+def maker(experiment: Experiment, context: Context, chat: Chat) -> Callable[[int], collecting.Part]:
     """(part) -> its records and what was left out of them."""
     config, wording = experiment.collect, chats.wording(experiment)
-    draw = problems.training(experiment, context, config.questions_per_file)
+    draw = trajectories.draw(experiment, context)
     policy = artifact_policy(context.parents["policy"], context.mesh, config.slots)
-    shown = None
+    shown, length = None, 0
     if config.few_shot:
         base = artifact_policy(context.parents["few_shot"], context.mesh, config.slots)
         shown = FewShot(base.prompt, examples(config.examples, config.few_shot, experiment.seed))
+        length = len(shown.shown(base.tokenizer))
 
     def sampled(questions: Sequence[Problem], part: int) -> list[Sampled]:
         rows = trajectories.sample(policy, context.mesh, questions, config.samples,
@@ -108,7 +126,7 @@ def maker(experiment: Experiment, context: Context, chat) -> Callable[[int], col
         if shown is not None:
             rows += trajectories.sample(base, context.mesh, questions, config.few_shot_samples,
                                         keys.key_for(experiment.seed, 2 * part + 1, "rollout"), config,
-                                        f"{context.parents['few_shot'].ref} with examples", shown)
+                                        f"{context.parents['few_shot'].ref} with examples", shown, length)
         return rows
 
     def make(part: int) -> collecting.Part:
@@ -116,15 +134,24 @@ def maker(experiment: Experiment, context: Context, chat) -> Callable[[int], col
         rows = trajectories.right(sampled(draw(part), part), config, chat, wording, counts)
         rows = trajectories.readable(rows, config.filters, "answer", counts)
         rows = trajectories.chosen(rows, config.keep, trajectories.rng_of(experiment, part), counts)
-        refined = refining.refine(rows, chat, wording, counts) if config.refine else [(row, row.text) for row in rows]
+        if not config.refine:
+            return trajectories.part_of(rows, "reasoning", counts)
+        refined = refining.refine(rows, chat, wording, counts)
         before = {id(row): text for row, text in refined}
-        still = [row for row, _ in refined]
-        verdicts = trajectories.verdicts(still, config.judged, chat, wording)
-        for row, verdict in zip(still, verdicts, strict=True):
-            if not verdict.correct:
-                trajectories.count(counts, row.problem, BROKEN)
-        still = [row for row, verdict in zip(still, verdicts, strict=True) if verdict.correct]
-        still = trajectories.readable(still, config.filters, "summary" if config.refine else "answer", counts)
-        return collecting.Part([trajectories.record(row, "reasoning", before=before[id(row)]) for row in still], counts)
+        rows = still_right([row for row, _ in refined], config, chat, wording, counts)
+        rows = trajectories.readable(rows, config.filters, "summary", counts)
+        return trajectories.part_of(rows, "reasoning", counts, [before[id(row)] for row in rows])
 
     return make
+
+
+def still_right(rows: Sequence[Sampled], config: CollectConfig, chat: Chat, wording: Wording,
+                counts: Counts) -> list[Sampled]:
+    """The refined samples whose final answer is still right."""
+    kept = []
+    for row, verdict in zip(rows, trajectories.verdicts(rows, config, chat, wording), strict=True):
+        if verdict.correct:
+            kept.append(row)
+        else:
+            count(counts, row.problem, BROKEN if verdict.correct is not None else verdict.kind)
+    return kept

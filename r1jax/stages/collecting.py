@@ -188,18 +188,27 @@ def figures(table: Counts) -> dict[str, float]:
     return {name: float(n) for name, n in found.items()}
 
 
-def suite_questions(names: Sequence[str]) -> dict[str, list[Problem]]:
-    """The questions of suites by name (`CollectConfig.decontaminate`), for `finish_training`.
+def check_suites(names: Sequence[str]) -> list[tuple[suites.Suite, str]]:
+    """The suites of `CollectConfig.decontaminate` with where their questions are.
 
     Raises:
-      ConfigError: an unknown suite, or one of the tiny world. DataError: its questions cannot be read.
+      ConfigError: an unknown suite, or one of the tiny world.
     """
     rows = suites.parse(",".join(names)) if names else []
     for suite, source in rows:
         if source == "world":
             raise ConfigError(f"collect.decontaminate names {suite.name}, whose held-out questions the tiny world "
                               "never draws for training; leave it out.")
-    return {suite.name: sources.load(source)[0] for suite, source in rows}
+    return rows
+
+
+def suite_questions(names: Sequence[str]) -> dict[str, list[Problem]]:
+    """The questions of suites by name, for `finish_training`.
+
+    Raises:
+      ConfigError: as `check_suites`. DataError: its questions cannot be read.
+    """
+    return {suite.name: sources.load(source)[0] for suite, source in check_suites(names)}
 
 
 def finish_training(targets: Sequence[tuple[str, int]] = (), against: Mapping[str, Iterable[Problem]] | None = None,

@@ -7,19 +7,25 @@ samples by DeepSeek-V3's pipeline; a chain of thought for some, none for simple 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from typing import TypeVar
 
 from r1jax.core import keys
 from r1jax.core.config import Experiment
 from r1jax.core.records import Problem
+from r1jax.core.settings import FilterConfig
+from r1jax.core.tags import TAGS, THINK_OPEN
+from r1jax.rewards import verdicts
 from r1jax.rewards.chat import Chat, Reply
+from r1jax.rewards.readability import UNREADABLE_FORM
+from r1jax.rewards.wording import heard, request
 from r1jax.stages import chat as chats
-from r1jax.stages import collecting, problems, refining, trajectories
+from r1jax.stages import collecting, refining, trajectories
 from r1jax.stages.context import Context
-from r1jax.stages.trajectories import ASKED, Counts, Sampled, count
+from r1jax.stages.trajectories import ASKED, Counts, Sampled, chosen, count, part_of, rng_of
 from r1jax.store import Artifact
-from r1jax.text.wording import Wording
+from r1jax.text.wording import Ask, Wording, Written
 
+Content = TypeVar("Content")
 MALFORMED, NO_REPLY = "chat model's reply malformed", "chat model did not reply"
 
 
@@ -31,49 +37,79 @@ def check(experiment: Experiment, context: Context) -> None:
 
 def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[str, float]:
     """Asks, filters and writes the records; returns how many there are, and what was left out."""
-    chat, _ = chats.open_chat(experiment, context)
-    collecting.gather(artifact, context, trajectories.parts(experiment), maker(experiment, context, chat),
-                      title=f"general data {artifact.ref}")
+    make = maker(experiment, context, chats.stage_chat(experiment, context))
+    collecting.gather(artifact, context, trajectories.parts(experiment), make, title=f"general data {artifact.ref}")
     return trajectories.conclude(experiment, artifact)
 
 
 def maker(experiment: Experiment, context: Context, chat: Chat) -> Callable[[int], collecting.Part]:
     """(part) -> its records and what was left out of them."""
     config, wording = experiment.collect, chats.wording(experiment)
-    draw = problems.training(experiment, context, config.questions_per_file)
+    draw = trajectories.draw(experiment, context)
     source = experiment.chat.endpoint or context.parents["chat"].ref
 
     def make(part: int) -> collecting.Part:
         counts: Counts = {}
         asked = [problem for problem in draw(part) for _ in range(config.samples)]
         rows = []
-        for problem, reply in zip(asked, ask(chat, wording, asked, experiment.seed, part), strict=True):
+        for problem, (found, reason) in zip(asked, ask(chat, wording, asked, experiment.seed, part), strict=True):
             count(counts, problem, ASKED)
-            found = refining.written(reply, wording.general)
             if found is None:
-                count(counts, problem, NO_REPLY if reply.error else MALFORMED)
+                count(counts, problem, reason)
             else:
                 rows.append(Sampled(problem, refining.whole(found), source))
-        thoughtful = trajectories.readable([row for row in rows if row.text.startswith("<think>")], config.filters,
-                                           "summary", counts)
-        kept = {id(row) for row in thoughtful}
-        rows = [row for row in rows if id(row) in kept or not row.text.startswith("<think>")]
-        rows = trajectories.chosen(rows, config.keep, trajectories.rng_of(experiment, part), counts)
-        return collecting.Part([trajectories.record(row, "general") for row in rows], counts)
+        rows = chosen(readable(rows, config.filters, counts), config.keep, rng_of(experiment, part), counts)
+        return part_of(rows, "general", counts)
 
     return make
 
 
-def ask(chat: Chat, wording: Wording, asked: Sequence[Problem], seed: int, part: int) -> list[Reply]:
-    """The chat model's responses; with a thought where it says that one helps, or where the wording leaves it to it."""
+def readable(rows: Sequence[Sampled], filters: FilterConfig, counts: Counts) -> list[Sampled]:
+    """The responses whose thought is read with ease, and those without a thought that hold no tag."""
+    thoughtful = trajectories.readable([row for row in rows if row.text.startswith(THINK_OPEN)], filters, "summary",
+                                       counts)
+    kept = {id(row) for row in thoughtful}
+    for row in rows:
+        if not row.text.startswith(THINK_OPEN):
+            if any(tag in row.text for tag in TAGS):
+                count(counts, row.problem, UNREADABLE_FORM)
+            else:
+                kept.add(id(row))
+    return [row for row in rows if id(row) in kept]
+
+
+def ask(chat: Chat, wording: Wording, asked: Sequence[Problem], seed: int, part: int
+        ) -> list[tuple[Written | None, str]]:
+    """(the chat model's response, "") or (None, why there is none) to each.
+
+    It is written with a thought where the chat model says that one helps, or where the wording leaves it to it.
+
+    Raises:
+      DataError: most replies cannot be read. What the chat raises.
+    """
     first = keys.host_seed(seed, part, "sample") % 2**30
-    thoughts: list[bool] = [True] * len(asked)
-    if wording.needs_thought is not None:
-        replies = refining.answered(chat, [refining.request(wording.needs_thought, problem.question)
-                                           for problem in asked])
-        thoughts = [bool(wording.needs_thought.read(reply.text)) for reply in replies]
-    return refining.answered(chat, [
-        replace(refining.request(wording.general, problem.question, thought), seed=first + number)
-        for number, (problem, thought) in enumerate(zip(asked, thoughts, strict=True))])
+    found = _thoughts(chat, wording, asked)
+    open_ones = [number for number, (thought, _) in enumerate(found) if thought is not None]
+    replies = chat([request(wording.general, asked[number].question, found[number][0], seed=first + number)
+                    for number in open_ones])
+    said = _told(wording.general, replies, "a response")
+    answers = dict(zip(open_ones, said, strict=True))
+    return [answers.get(number, (None, reason)) for number, (_, reason) in enumerate(found)]
 
 
+def _thoughts(chat: Chat, wording: Wording, asked: Sequence[Problem]) -> list[tuple[bool | None, str]]:
+    """Whether a thought helps with each question; a question that comes several times is asked about once."""
+    if wording.needs_thought is None:
+        return [(True, "")] * len(asked)
+    questions = list(dict.fromkeys(problem.question for problem in asked))
+    replies = chat([request(wording.needs_thought, question) for question in questions])
+    said = dict(zip(questions, _told(wording.needs_thought, replies, "whether a thought helps"), strict=True))
+    return [said[problem.question] for problem in asked]
+
+
+def _told(ask: Ask[Content], replies: Sequence[Reply], asked_for: str) -> list[tuple[Content | None, str]]:
+    """What replies say, or our name for why they say nothing."""
+    names = {verdicts.MALFORMED: MALFORMED, verdicts.NO_REPLY: NO_REPLY, "": ""}
+    found = [(said, names[why]) for said, why in (heard(ask, reply) for reply in replies)]
+    chats.refuse_nonsense(asked_for, sum(why == MALFORMED for _, why in found), len(found))
+    return found

@@ -24,6 +24,7 @@ from r1jax.stages.policies import Policy, load_policy
 from r1jax.store.evaluations import evaluation_folders, folder_name
 from r1jax.store.files import write_json
 
+PROMPT_STEP = 64  # tokens to a multiple of which questions are padded, so that calls share compiled programs
 _SAMPLING = ("temperature", "top_p", "top_k", "max_new_tokens", "prompt")
 
 
@@ -60,18 +61,31 @@ def open_judge(reference: str, root: str, concurrency: int, key_variable: str,
 
 
 def policy_chat(policy: Policy) -> Chat:
-    """Our own engine as a chat model: what the messages say is one question, the system's first."""
+    """Our own engine as a chat model: what the messages say is one question, the system's first.
+
+    A question that leaves no room for a reply in the model's context has an empty one that was cut off.
+    """
     def generate(prompts, sampling: Request, seeds) -> list[tuple[str, bool]]:
+        budget = min(sampling.max_tokens, policy.max_new_tokens)
         asked = [Problem(str(i), "general", "\n\n".join(content for _, content in messages), "")
                  for i, messages in enumerate(prompts)]
-        numbers = [i if seed is None else seed % 2**31 for i, seed in enumerate(seeds)]
+        lengths = [len(policy.prompt.ids(policy.tokenizer, problem.question)) for problem in asked]
+        fitting = [i for i, length in enumerate(lengths) if length + budget <= policy.model.max_length]
+        replies = [("", False)] * len(asked)
+        if not fitting:
+            return replies
+        longest = max(lengths[i] for i in fitting)
+        room = min(-(-longest // PROMPT_STEP) * PROMPT_STEP, policy.model.max_length - budget)
         with jax.set_mesh(policy.mesh):
-            found = respond(policy.model, policy.params, policy.tokenizer, policy.prompt, asked,
+            found = respond(policy.model, policy.params, policy.tokenizer, policy.prompt, [asked[i] for i in fitting],
                             keys.key_for(0, 0, "sample"), sampling=Sampling(policy.tokenizer.ends, sampling.temperature,
                                                                             sampling.top_p),
-                            samples=1, max_new_tokens=min(sampling.max_tokens, policy.max_new_tokens), mesh=policy.mesh,
-                            slots=policy.slots, numbers=numbers)
-        return [(completion.full_text, not completion.truncated) for completion in found.completions]
+                            samples=1, max_new_tokens=budget, mesh=policy.mesh, slots=policy.slots,
+                            max_prompt_tokens=room,
+                            numbers=[i if seeds[i] is None else seeds[i] % 2**31 for i in fitting])
+        for i, completion in zip(fitting, found.completions, strict=True):
+            replies[i] = (completion.full_text, not completion.truncated)
+        return replies
 
     return in_process(generate)
 

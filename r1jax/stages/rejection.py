@@ -13,7 +13,7 @@ from r1jax.core import keys
 from r1jax.core.config import Experiment
 from r1jax.core.errors import ConfigError
 from r1jax.stages import chat as chats
-from r1jax.stages import collecting, problems, trajectories
+from r1jax.stages import collecting, trajectories
 from r1jax.stages.context import Context
 from r1jax.stages.policies import artifact_policy
 from r1jax.stages.trajectories import Counts
@@ -23,6 +23,7 @@ from r1jax.store import Artifact
 def check(experiment: Experiment, context: Context) -> None:
     """Refuses what cannot work before anything is sampled."""
     trajectories.check(experiment, context)
+    trajectories.check_graded(experiment)
     if experiment.collect.judged:
         chats.check(experiment)
     if not any(role == "policy" for role, _ in experiment.parents):
@@ -41,8 +42,8 @@ def maker(experiment: Experiment, context: Context) -> Callable[[int], collectin
     config = experiment.collect
     chat, wording = None, None
     if config.judged:
-        chat, wording = chats.open_chat(experiment, context)[0], chats.wording(experiment)
-    draw = problems.training(experiment, context, config.questions_per_file)
+        chat, wording = chats.stage_chat(experiment, context), chats.wording(experiment)
+    draw = trajectories.draw(experiment, context)
     parent = context.parents["policy"]
     policy = artifact_policy(parent, context.mesh, config.slots)
 
@@ -53,6 +54,6 @@ def maker(experiment: Experiment, context: Context) -> Callable[[int], collectin
         rows = trajectories.right(rows, config, chat, wording, counts)
         rows = trajectories.readable(rows, config.filters, "summary", counts)
         rows = trajectories.chosen(rows, config.keep, trajectories.rng_of(experiment, part), counts)
-        return collecting.Part([trajectories.record(row, "reasoning") for row in rows], counts)
+        return trajectories.part_of(rows, "reasoning", counts)
 
     return make

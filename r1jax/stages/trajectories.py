@@ -7,7 +7,7 @@ sample that does not stay is counted under its domain with the reason for which 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +15,19 @@ import jax
 
 from r1jax.core import keys, log
 from r1jax.core.config import Experiment
-from r1jax.core.records import RIGHT, Completion, Problem, Verdict
+from r1jax.core.errors import ConfigError
+from r1jax.core.records import Completion, Problem, Verdict
 from r1jax.core.settings import CollectConfig, FilterConfig
-from r1jax.data import sources
 from r1jax.data.near_duplicates import NearDuplicates
-from r1jax.eval import suites
+from r1jax.data.world import domains as world
 from r1jax.rewards import accuracy, judge, readability
 from r1jax.rewards.chat import Chat
+from r1jax.rewards.verdicts import MALFORMED
 from r1jax.sampler.responses import respond
 from r1jax.sampler.sampling import Sampling
-from r1jax.stages import collecting
+from r1jax.stages import collecting, problems
 from r1jax.stages.budget import at_least_one
+from r1jax.stages.chat import refuse_nonsense
 from r1jax.stages.context import Context
 from r1jax.stages.policies import Policy
 from r1jax.store import Artifact
@@ -33,7 +35,9 @@ from r1jax.store.hosts import on_primary
 from r1jax.text.prompts import Prompter
 from r1jax.text.wording import Wording
 
-ASKED, SURPLUS, CUT = collecting.ASKED, "not needed", "cut off"
+ASKED, KEPT, SURPLUS, CUT = collecting.ASKED, collecting.KEPT, "not needed", "cut off"
+UNCHECKED = "unchecked"
+WORLD = ("countdown", *world.DOMAINS, "open")
 
 Counts = dict[str, Counter]
 """Domain -> reason -> samples."""
@@ -50,13 +54,18 @@ class Sampled:
 
 
 def sample(policy: Policy, mesh, problems: Sequence[Problem], samples: int, key, config: CollectConfig, source: str,
-           prompt: Prompter | None = None) -> list[Sampled]:
-    """`samples` trajectories of each problem, those of a problem side by side."""
+           prompt: Prompter | None = None, shown: int = 0) -> list[Sampled]:
+    """`samples` trajectories of each problem, those of a problem side by side.
+
+    Args:
+      prompt: in place of the policy's own. shown: tokens by which its prompts are longer than their questions'.
+    """
+    longest = config.max_prompt_tokens and config.max_prompt_tokens + shown
     with jax.set_mesh(mesh):
         found = respond(policy.model, policy.params, policy.tokenizer, prompt or policy.prompt, problems, key,
                         sampling=Sampling(policy.tokenizer.ends, config.temperature, config.top_p), samples=samples,
                         max_new_tokens=config.max_new_tokens, mesh=mesh, slots=config.slots,
-                        max_prompt_tokens=None if prompt else config.max_prompt_tokens)
+                        max_prompt_tokens=longest)
     return [Sampled(found.problem_of(i), completion.full_text, source, completion.truncated)
             for i, completion in enumerate(found.completions)]
 
@@ -66,25 +75,30 @@ def completion_of(text: str) -> Completion:
     return Completion(text, "", (), 0, False)
 
 
-def verdicts(rows: Sequence[Sampled], judged: Sequence[str], chat: Chat | None, wording: Wording | None
+def verdicts(rows: Sequence[Sampled], config: CollectConfig, chat: Chat | None, wording: Wording | None
              ) -> list[Verdict]:
-    """A verdict each: the domain's rule, or in the domains `judged` the chat model's reading of the reference.
+    """A verdict each: by the domain's rule, in `config.judged` by the chat model's reading of the reference, and in
+    `config.unchecked` right.
 
-    Process 0 grades for all, since two clocks could disagree about a time-out.
+    Process 0 grades by rules for all, since two clocks could disagree about a time-out.
+
+    Raises:
+      DataError: most of the judge's replies cannot be read. What the chat raises.
     """
-    def grade() -> list[tuple[Any, str, str]]:
-        by_judge = [i for i, row in enumerate(rows) if row.problem.domain in judged]
-        by_rule = [i for i, row in enumerate(rows) if row.problem.domain not in judged]
-        ruled = accuracy.verdicts([rows[i].problem for i in by_rule], [completion_of(rows[i].text) for i in by_rule])
-        found = dict(zip(by_rule, ruled, strict=True))
-        if by_judge:
-            asked = [judge.Row(rows[i].problem.question, rows[i].problem.answer, rows[i].text) for i in by_judge]
-            found |= dict(zip(by_judge, judge.correctness(chat, asked, wording=wording), strict=True))
-        return [(found[i].correct, found[i].kind, found[i].detail) for i in range(len(rows))]
+    by_judge = [row for row in rows if row.problem.domain in config.judged]
+    by_rule = [row for row in rows if row.problem.domain not in (*config.judged, *config.unchecked)]
 
-    if jax.process_count() == 1:
-        return [Verdict(*row) for row in grade()]
-    return [Verdict(*row) for row in on_primary(grade)]
+    def grade() -> list[tuple[bool | None, str, str]]:
+        found = accuracy.verdicts([row.problem for row in by_rule], [completion_of(row.text) for row in by_rule])
+        return [(verdict.correct, verdict.kind, verdict.detail) for verdict in found]
+
+    ruled = grade() if jax.process_count() == 1 else on_primary(grade)
+    said = judge.correctness(chat, [judge.Row(row.problem.question, row.problem.answer, row.text) for row in by_judge],
+                             wording=wording) if by_judge else []
+    refuse_nonsense("a verdict on an answer", sum(verdict.kind == MALFORMED for verdict in said), len(said))
+    found = {id(row): verdict for row, verdict in zip(by_judge, said, strict=True)}
+    found |= {id(row): Verdict(*verdict) for row, verdict in zip(by_rule, ruled, strict=True)}
+    return [found.get(id(row), Verdict(True, UNCHECKED)) for row in rows]
 
 
 def count(counts: Counts, problem: Problem, reason: str) -> None:
@@ -95,15 +109,18 @@ def count(counts: Counts, problem: Problem, reason: str) -> None:
 def right(rows: Sequence[Sampled], config: CollectConfig, chat: Chat | None, wording: Wording | None,
           counts: Counts) -> list[Sampled]:
     """The samples whose final answer is right; in the domains `config.unchecked` all that have an end."""
-    kept = []
-    for row, verdict in zip(rows, verdicts(rows, config.judged, chat, wording), strict=True):
+    whole, kept = [], []
+    for row in rows:
         count(counts, row.problem, ASKED)
         if row.truncated:
             count(counts, row.problem, CUT)
-        elif verdict.correct or row.problem.domain in config.unchecked:
+        else:
+            whole.append(row)
+    for row, verdict in zip(whole, verdicts(whole, config, chat, wording), strict=True):
+        if verdict.correct:
             kept.append(row)
         else:
-            count(counts, row.problem, verdict.kind if verdict.kind != RIGHT else "wrong")
+            count(counts, row.problem, verdict.kind)
     return kept
 
 
@@ -142,6 +159,22 @@ def record(row: Sampled, kind: str, **meta) -> dict[str, Any]:
             "kind": kind, "meta": dict(problem.meta) | meta}
 
 
+def part_of(rows: Sequence[Sampled], kind: str, counts: Counts, before: Sequence[str] | None = None
+            ) -> collecting.Part:
+    """The records of what stays of a part; before: each one's text before it was refined."""
+    for row in rows:
+        count(counts, row.problem, KEPT)
+    metas = [{"before": text} for text in before] if before is not None else [{} for _ in rows]
+    return collecting.Part([record(row, kind, **meta) for row, meta in zip(rows, metas, strict=True)], counts)
+
+
+def draw(experiment: Experiment, context: Context) -> Callable[[int], list[Problem]]:
+    """(part) -> its questions: those of the last part are as many as are left."""
+    config = experiment.collect
+    drawn = problems.training(experiment, context, config.questions_per_file)
+    return lambda part: drawn(part)[:config.questions - part * config.questions_per_file]
+
+
 def rng_of(experiment: Experiment, part: int):
     """What chooses among the samples of a part."""
     return keys.host_rng(experiment.seed, part, "shuffle")
@@ -155,19 +188,45 @@ def parts(experiment: Experiment) -> int:
 def conclude(experiment: Experiment, artifact: Artifact) -> dict[str, float]:
     """Writes what stays after duplicates, overlap with suites and targets; says the table, returns it as figures."""
     config = experiment.collect
-    against = {suite.name: sources.load(source)[0] for suite, source in suites.parse(",".join(config.decontaminate))
-               } if config.decontaminate else None
+    against = collecting.suite_questions(config.decontaminate) or None
     table = collecting.conclude(artifact, collecting.finish_training(config.targets, against, NearDuplicates()))
     log.say(f"{artifact.ref}: what was asked, removed and kept\n{collecting.format_table(table)}")
     return collecting.figures(table)
 
 
 def check(experiment: Experiment, context: Context) -> None:
-    """Refuses sizes that are no sizes, and suites or filters that are none."""
+    """Refuses sizes that are no sizes, domains without questions, and suites or filters that are none."""
     config = experiment.collect
+    if config is None:
+        raise ConfigError(f"{experiment.name} collects responses: give the experiment file collect=CollectConfig(...).")
     readability.check(config.filters)
-    if config.decontaminate:
-        suites.parse(",".join(config.decontaminate))
+    collecting.check_suites(config.decontaminate)
     at_least_one({f"collect.{name}": getattr(config, name) for name in (
         "questions", "samples", "questions_per_file", "keep", "max_new_tokens", "slots")})
+    if unknown := [domain for domain in _world_domains(experiment) or () if domain not in WORLD]:
+        raise ConfigError(f"data.domains asks for {', '.join(unknown)}, of which the tiny world has no questions; its "
+                          f"domains are {', '.join(WORLD)}.")
 
+
+def check_graded(experiment: Experiment) -> None:
+    """Refuses domains whose answers nothing would grade, and graders of domains that are not asked."""
+    config, asked = experiment.collect, _world_domains(experiment)
+    if both := [domain for domain in config.judged if domain in config.unchecked]:
+        raise ConfigError(f"{', '.join(both)} cannot be in both collect.judged and collect.unchecked; choose one.")
+    if asked is None:
+        return
+    if other := [domain for domain in (*config.judged, *config.unchecked) if domain not in asked]:
+        raise ConfigError(f"collect.judged or collect.unchecked names {', '.join(other)}, of which data.domains asks "
+                          f"nothing; it asks {', '.join(asked)}.")
+    graded = (*config.judged, *config.unchecked)
+    if left := [domain for domain in asked if domain in accuracy.WITHOUT_RULE and domain not in graded]:
+        raise ConfigError(f"There is no rule for answers of {', '.join(left)}, so that none would be kept; name it in "
+                          "collect.judged, and give a chat model.")
+
+
+def _world_domains(experiment: Experiment) -> list[str] | None:
+    """The domains that are asked, or None where files and sets say it."""
+    data = experiment.data
+    if data.mixture or data.source != "world":
+        return None
+    return [domain for domain, share in data.domains if share > 0]
