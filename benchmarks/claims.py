@@ -4,8 +4,14 @@
     python benchmarks/claims.py --seeds store@tiny,store@tiny-seed1,store@tiny-seed2 --claims 1,2,3,4
     python benchmarks/claims.py --table                the table alone, from the files that are there
 
-A seed is STORE@VERSION, a version of the graph in a store; its runs, and `r1jax stage-table` for claims 5, 6, 8, 9 and
-11, must be finished. What is missing is named with its command, and the other claims are written.
+A seed is STORE@VERSION, a version of the graph in a store. Three commands make one, of which some claims need the first
+alone:
+
+    r1jax run experiments/recipe.py:tiny --set seed=1 --version tiny-seed1
+    r1jax run experiments/ablations/claims.py:tiny --set seed=1 --version tiny-seed1
+    r1jax stage-table --version tiny-seed1
+
+What is missing is named with its command, and the other claims are written.
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ from pathlib import Path
 
 from r1jax.core.errors import R1JaxError
 from r1jax.eval import claims
-from r1jax.eval.paper_claims import CLAIMS
+from r1jax.eval.paper_claims import CLAIMS, KNOWN
 
 ROOT = Path(__file__).resolve().parent.parent
 HARDWARE = "two CPU cores"
@@ -31,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         left = [] if options.table else _measure(options, folder)
         page = Path(options.page)
-        made = claims.table(claims.load_results(folder, CLAIMS), CLAIMS)
+        made = claims.table(claims.load_results(folder, KNOWN), KNOWN)
         page.write_text(claims.in_page(page.read_text(encoding="utf-8"), made), encoding="utf-8")
     except R1JaxError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -44,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="", help="STORE@VERSION of each seed, with commas")
-    parser.add_argument("--claims", default="", help="numbers, with commas (default: all that are measured)")
+    parser.add_argument("--claims", default="", help="numbers, or clip, with commas (default: all that are measured)")
     parser.add_argument("--out", default=str(ROOT / "results"), help="folder of the files (default: results)")
     parser.add_argument("--page", default=str(ROOT / "RESULTS.md"), help="page of the table (default: RESULTS.md)")
     parser.add_argument("--hardware", default=HARDWARE, help=f"what it ran on (default: {HARDWARE})")
@@ -75,15 +81,18 @@ def _measure(options: argparse.Namespace, folder: Path) -> list[str]:
             continue
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
-        (folder / f"claim-{number:02d}.json").write_text(text, encoding="utf-8")
-        print(f"claim {number}: {folder.name}/claim-{number:02d}.json")
+        name = f"claim-{number}.json" if isinstance(number, str) else f"claim-{number:02d}.json"
+        (folder / name).write_text(text, encoding="utf-8")
+        print(f"claim {number}: {folder.name}/{name}")
     return left
 
 
-def _claim(text: str) -> int:
-    if not text.isdecimal() or int(text) not in CLAIMS:
-        raise R1JaxError(f"There is no claim {text!r}; they are numbered from 1 to {max(CLAIMS)}.")
-    return int(text)
+def _claim(text: str) -> claims.Number:
+    number = int(text) if text.isdecimal() else text
+    if number not in KNOWN:
+        beside = ", ".join(str(name) for name in KNOWN if name not in CLAIMS)
+        raise R1JaxError(f"There is no claim {text!r}; they are numbered from 1 to {max(CLAIMS)}, and {beside}.")
+    return number
 
 
 if __name__ == "__main__":

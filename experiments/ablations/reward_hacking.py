@@ -14,17 +14,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from runpy import run_path
-from typing import Any
-
-import numpy as np
 
 from r1jax.core.config import Experiment
-from r1jax.core.records import Problem
 from r1jax.core.settings import DataConfig
-from r1jax.data.world import general
-from r1jax.rewards.format import summary_of
-from r1jax.stages import problems
-from r1jax.store import Artifact, Store
+from r1jax.stages.hacking import rollouts
+from r1jax.store import Store
 
 SCALES = ("tiny",)
 FINAL_RL = Path(__file__).parent.parent / "final_rl.py"
@@ -45,38 +39,6 @@ def tiny() -> Experiment:
                    keep_rollouts=base.rl.questions * base.rl.group_size))
 
 
-def measured(artifact: Artifact) -> list[dict[str, Any]]:
-    """A row for each rollout: what the reward models gave general questions, and how good the answers were.
-
-    Keys: step (updates before it), accuracy (of questions with a rule) and, by set, reward, quality, length (words of
-    what the reader sees); means over samples.
-    """
-    config = artifact.config()
-    base = tiny()
-    rl = replace(base.rl, **{name: config["rl"][name] for name in ("questions", "minibatches", "dynamic_sampling")})
-    draw = problems.training(replace(base, seed=config["seed"], rl=rl), None)
-    accuracy = {row["step"] - 1: row.get("rollout/accuracy") for row in artifact.metrics()}
-    rows = []
-    for step in artifact.sample_steps("rollouts"):
-        first = step // rl.minibatches * rl.dynamic_sampling
-        asked = {p.id: p for n in range(first, first + rl.dynamic_sampling) for p in draw(n)}
-        samples = [(asked[row["problem"]], row) for row in artifact.samples(step, "rollouts")
-                   if row["domain"] == "general"]
-        rows.append({"step": step, "accuracy": accuracy.get(step)} | {
-            name: _of_set([(p, row) for p, row in samples if p.meta["set"] == name])
-            for name in (general.HELPFUL, general.HARMLESS)})
-    return rows
-
-
-def _of_set(samples: list[tuple[Problem, dict[str, Any]]]) -> dict[str, float] | None:
-    said = [summary_of(row["text"]) or "" for _, row in samples]
-    return {
-        "reward": float(np.mean([row["scores"]["preference"] for _, row in samples])),
-        "quality": float(np.mean([general.quality(p, text) for (p, _), text in zip(samples, said, strict=True)])),
-        "length": float(np.mean([len(text.split()) for text in said])),
-    } if samples else None
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Prints the rows of a finished or running artifact as JSON, with the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -85,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     artifact = Store(given.store, create=False).get(given.artifact)
     json.dump({"command": "python experiments/ablations/reward_hacking.py --store DIR --artifact " + artifact.ref,
-               "fingerprint": artifact.fingerprint, "rollouts": measured(artifact)}, sys.stdout, indent=1)
+               "fingerprint": artifact.fingerprint, "rollouts": rollouts(artifact)}, sys.stdout, indent=1)
     print()
 
 

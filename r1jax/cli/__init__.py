@@ -92,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     report = command("report", _report, "write report.html and plots from a store",
                      "example:\n  r1jax report --store demo-store --out demo-report\n")
     report.add_argument("--out", metavar="DIR", default="./report", help="folder to write into (default: ./report)")
+    report.add_argument("--results", metavar="DIR", help="folder of claims' results, shown with their verdicts "
+                        "(benchmarks/claims.py writes it)")
     lineage = command("lineage", _lineage, "show which artifacts of a store were made from which")
     lineage.add_argument("--version", metavar="V", default="", help="only the artifacts of this version, and what they "
                          "were made from")
@@ -130,7 +132,7 @@ def _report(options: argparse.Namespace) -> None:
     """Writes the report and says where it is."""
     from r1jax.report import write_report
 
-    print(f"the report is {write_report(options.store, options.out)}")
+    print(f"the report is {write_report(options.store, options.out, options.results)}")
 
 
 def _lineage(options: argparse.Namespace) -> None:

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from r1jax.cli import kinds
 
 _HELP = """\
-Every policy of one version of the recipe (base, r1-zero, dev1, dev2, dev3, r1, chat, students: those that are there) on
-every domain of the tiny world, as in the paper's table 3: pass@1, quality of general answers, safety, readability,
-length, each with half the width of its 95 % interval. Samples are kept in STORE/evaluations: what is there is not
+Every policy of one version of the recipe (base, r1-zero, dev1, dev2, dev3, r1, chat, students, then the ablations: those
+that are there) on every domain of the tiny world, as in the paper's table 3: pass@1, quality of general answers, safety,
+readability, length, each with half the width of its 95 % interval. Samples are kept in STORE/evaluations: what is there is not
 sampled again.
 
 examples:
   r1jax stage-table
   r1jax stage-table --store demo-store --problems 32
-  r1jax stage-table --version tiny-seed1 --artifacts dev2@tiny-seed1,dev2@tiny-seed1-no-language --out table.json
+  r1jax stage-table --version tiny-seed1 --artifacts dev2@tiny-seed1,dev2-no-language@tiny-seed1 --out table.json
 """
 
 

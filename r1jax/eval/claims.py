@@ -5,7 +5,7 @@ A file holds one claim's measurement, over several seeds:
     {"claim": 1, "command": "...", "date": "2026-11-22", "hardware": "...",
      "seeds": [{"seed": 0, "version": "tiny", "values": {"base/pass@1": 0.19, ...}, "curves": {"pass@1": [[0, 0.19]]}}]}
 
-Further keys are kept and not read. What a claim says is put into contrasts, numbers that are above a stated bound if it
+Further keys are kept and not read. A claim has a number, or a name where the list of thirteen has none for it. What a claim says is put into contrasts, numbers that are above a stated bound if it
 holds. Each seed gives one number a contrast; the mean over seeds has Student's 95 % interval (of n seeds with n - 1
 degrees of freedom: for three seeds 2.48 standard deviations to either side). The verdict follows from the intervals:
 
@@ -33,6 +33,7 @@ NOT_VISIBLE, TOO_FEW = "not visible at this scale", "too few seeds"
 LEAST_SEEDS = 3
 BEGIN, END = "<!-- the claims: made from results/*.json by benchmarks/claims.py -->", "<!-- end of the claims -->"
 
+Number = int | str
 Values = Mapping[str, float]
 
 
@@ -67,10 +68,10 @@ class Claim:
 
     Attributes:
       paper: its figure, with the source. shown: what of ours stands in the table. contrasts: what decides.
-      needs: names of artifacts that it is measured on; a "+" begins what is added to the seed's version.
+      needs: names of artifacts that it is measured on.
     """
 
-    number: int
+    number: Number
     sentence: str
     paper: str
     shown: tuple[Shown, ...]
@@ -92,7 +93,7 @@ class Seed:
 class Result:
     """One file of results/."""
 
-    claim: int
+    claim: Number
     command: str
     date: str
     seeds: tuple[Seed, ...]
@@ -156,13 +157,13 @@ def _number(of: Callable[[Values], float], seed: Seed, result: Result) -> float:
 # Files.
 
 
-def load_results(folder: str | os.PathLike[str], known: Mapping[int, Claim]) -> dict[int, Result]:
+def load_results(folder: str | os.PathLike[str], known: Mapping[Number, Claim]) -> dict[Number, Result]:
     """Claim -> its result, from every JSON file of a folder that has a claim.
 
     Raises:
       DataError: a file that cannot be read, an unknown claim, one that two files are of, or one without seeds.
     """
-    found: dict[int, Result] = {}
+    found: dict[Number, Result] = {}
     for path in sorted(epath.Path(folder).glob("*.json"), key=lambda path: path.name):
         result = _read(path)
         if result is None:
@@ -173,7 +174,7 @@ def load_results(folder: str | os.PathLike[str], known: Mapping[int, Claim]) -> 
         if result.claim in found:
             raise DataError(f"{found[result.claim].file} and {path.name} are both of claim {result.claim}; keep one.")
         found[result.claim] = result
-    return dict(sorted(found.items()))
+    return {number: found[number] for number in known if number in found}
 
 
 def _read(path: epath.Path) -> Result | None:
@@ -185,7 +186,8 @@ def _read(path: epath.Path) -> Result | None:
         seeds = tuple(Seed(int(seed["seed"]), str(seed.get("version", "")),
                            {name: float(value) for name, value in seed["values"].items()}, seed.get("curves", {}))
                       for seed in row["seeds"])
-        result = Result(int(row["claim"]), str(row["command"]), str(row["date"]), seeds, path.name)
+        claim = row["claim"] if isinstance(row["claim"], str) else int(row["claim"])
+        result = Result(claim, str(row["command"]), str(row["date"]), seeds, path.name)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path.name} is no result of a claim ({error!r}): make it again with benchmarks/claims.py."
                         ) from error
@@ -198,7 +200,18 @@ def _read(path: epath.Path) -> Result | None:
 # The table.
 
 
-def table(results: Mapping[int, Result], known: Mapping[int, Claim]) -> str:
+def titled(claim: Claim) -> str:
+    """The claim with its number in front, where it has one."""
+    return claim.sentence if isinstance(claim.number, str) else f"{claim.number}. {claim.sentence}"
+
+
+def not_measured(results: Mapping[Number, Result], known: Mapping[Number, Claim]) -> str:
+    """The claims without a file, in a line; "" where there are none."""
+    missing = [titled(claim) for number, claim in known.items() if number not in results]
+    return f"Not measured yet: {' '.join(missing)}" if missing else ""
+
+
+def table(results: Mapping[Number, Result], known: Mapping[Number, Claim]) -> str:
     """The claims as a Markdown table, between its markers, and a list of those that have no file."""
     lines = [BEGIN, "", "| claim | the paper's figure | ours, mean over seeds (95 % interval) | verdict | command |",
              "|---|---|---|---|---|"]
@@ -206,21 +219,25 @@ def table(results: Mapping[int, Result], known: Mapping[int, Claim]) -> str:
         if number in results:
             result = results[number]
             lines.append("| " + " | ".join((
-                f"{number}. {claim.sentence}", claim.paper, _ours(claim, result), verdict(claim, result),
+                titled(claim), claim.paper, ". ".join(ours(claim, result)), verdict(claim, result),
                 f"`{result.command}` ({result.date})")) + " |")
-    missing = [f"{number}. {claim.sentence}" for number, claim in known.items() if number not in results]
-    more = ["", "Not measured yet: " + " ".join(missing)] if missing else []
+    missing = not_measured(results, known)
+    more = ["", missing] if missing else []
     return "\n".join([*lines, *more, "", END]) + "\n"
 
 
-def _ours(claim: Claim, result: Result) -> str:
-    """Values and contrasts in words."""
+def ours(claim: Claim, result: Result) -> tuple[str, str]:
+    """(the values, the contrasts and the number of seeds) in words, means with intervals.
+
+    Raises:
+      DataError: a seed lacks a value.
+    """
     shown = [f"{one.label} {_text(over_seeds([_number(_get(one.name), seed, result) for seed in result.seeds]), one)}"
              for one in claim.shown]
     decided = [f"{contrast.text}: {_text(interval, contrast, signed=True)}" + _bound(contrast)
                for contrast, interval in zip(claim.contrasts, contrasts(claim, result), strict=True)]
     count = len(result.seeds)
-    return "; ".join(shown) + ". " + "; ".join(decided) + f". {count} seed{'s' if count > 1 else ''}"
+    return "; ".join(shown), "; ".join(decided) + f". {count} seed{'s' if count > 1 else ''}"
 
 
 def _get(name: str) -> Callable[[Values], float]:

@@ -1,4 +1,6 @@
-"""The thirteen claims of DeepSeek-R1 (arXiv 2501.12948) that the tiny world is to show, with the paper's figures.
+"""The thirteen claims of DeepSeek-R1 (arXiv 2501.12948) that the tiny world is to show, and one beside them.
+
+With the paper's figures.
 
 Names of values are ARTIFACT/MEASURE, where measures are those of eval/stage_table.py, or what stages/claims.py takes
 from a run's own metrics. Bounds other than 0, and what counts as "far" or "a little", are ours.
@@ -9,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from r1jax.eval.claims import Claim, Contrast, Shown, Values
+from r1jax.eval.claims import Claim, Contrast, Number, Shown, Values
 
 FAR = 0.2  # of pass@1: "far above"
 LITTLE = 0.05  # of pass@1: "a little", and "without losing"
 
 _PASS, _QUALITY, _READABLE = "countdown/pass@1", "general/quality", "countdown/readable"
+_CONSISTENT = "countdown/consistency"
 
 
 def _minus(first: str, second: str) -> Callable[[Values], float]:
@@ -30,7 +33,7 @@ def _shown(measure: str, *names: str) -> tuple[Shown, ...]:
     return tuple(Shown(f"{name}/{measure}", name) for name in names)
 
 
-CLAIMS: Mapping[int, Claim] = MappingProxyType({claim.number: claim for claim in (
+CLAIMS: Mapping[Number, Claim] = MappingProxyType({claim.number: claim for claim in (
     Claim(1, "Reinforcement alone lifts reasoning far above the base.",
           "AIME 2024 pass@1 15.6 % to 71.0 % (v1, figure 2), 77.9 % at the end (v2, table 3)",
           _shown("pass@1", "base", "r1-zero"),
@@ -74,7 +77,7 @@ CLAIMS: Mapping[int, Claim] = MappingProxyType({claim.number: claim for claim in
            Shown("with/pass@1", "pass@1 with it"), Shown("without/pass@1", "without")),
           (Contrast("consistency", _minus("with/consistency", "without/consistency")),
            Contrast("accuracy", _minus("with/pass@1", "without/pass@1"), least=-LITTLE)),
-          ("dev2", "dev2+-no-language")),
+          ("dev2", "dev2-no-language")),
     Claim(8, "dev1 is weaker at reasoning than R1-Zero, dev2 makes up for it, dev3 and r1 add general ability.",
           "AIME 2024 77.9, 59.0, 74.0 (R1-Zero, dev1, dev2); AlpacaEval 2.0 55.8, 62.1, 87.6 (dev2, dev3, R1) "
           "(v2, table 3)",
@@ -94,26 +97,42 @@ CLAIMS: Mapping[int, Claim] = MappingProxyType({claim.number: claim for claim in
            Contrast("reasoning", _minus("r1/reasoning", "dev3/reasoning"), least=-LITTLE)), ("dev3", "r1")),
     Claim(10, "Preference reward for too long gets hacked: reward rises while true quality falls.",
           "the helpful reward rises while Codeforces performance falls (v2, figure 6)",
-          (Shown("reward/quarter", "reward after a quarter of the run"), Shown("reward/last", "at the end"),
-           Shown("quality/quarter", "quality after a quarter"), Shown("quality/last", "at the end")),
-          (Contrast("reward gained", _minus("reward/last", "reward/quarter")),
-           Contrast("quality lost", _minus("quality/quarter", "quality/last"))), ("r1+-hacked",)),
+          tuple(Shown(f"{name}/{part}", label.format(name), *how) for name, how in (
+              ("reward", (1.0, "")), ("quality", ()), ("accuracy", ()))
+                for part, label in (("quarter", "{} a quarter into the run"), ("last", "over its last quarter"))),
+          (Contrast("reward gained", _minus("reward/last", "reward/quarter"), scale=1.0, unit=""),
+           Contrast("quality lost", _minus("quality/quarter", "quality/last"))), ("reward-hacking",)),
     Claim(11, "A distilled small model beats the same model trained by reinforcement.",
           "AIME 2024: distilled Qwen-32B 72.6, reinforced 47.0 (v1, table 6)",
-          (*(Shown(f"{name}/reasoning", name) for name in ("distill-qwen", "zero-qwen")),),
-          (Contrast("distilled above reinforced", _minus("distill-qwen/reasoning", "zero-qwen/reasoning")),),
-          ("distill-qwen", "zero-qwen")),
+          _shown("reasoning", "distill-qwen", "zero-qwen", "distill-llama", "zero-llama"),
+          (Contrast("distilled above reinforced, Qwen's form", _minus("distill-qwen/reasoning", "zero-qwen/reasoning")),
+           Contrast("Llama's form", _minus("distill-llama/reasoning", "zero-llama/reasoning"))),
+          ("distill-qwen", "zero-qwen", "distill-llama", "zero-llama")),
     Claim(12, "Reinforcement on top of a distilled model helps further.",
           "no figure: it \"could substantially boost\" it (v2, appendix B.4.3)",
-          (*(Shown(f"{name}/reasoning", name) for name in ("distill-qwen", "distill-qwen-rl")),),
+          _shown("reasoning", "distill-qwen", "distill-qwen-rl"),
           (Contrast("gain", _minus("distill-qwen-rl/reasoning", "distill-qwen/reasoning")),),
           ("distill-qwen", "distill-qwen-rl")),
     Claim(13, "Two kinds of rejection filter each matter: the judge, and readability.",
           "no figure: both filters are described (v1, section 2.3.3)",
-          (Shown("dev3/open/agrees", "open questions right: dev3"), Shown("no-judge/open/agrees", "without the judge"),
-           Shown(f"dev3/{_READABLE}", "readable: dev3"), Shown(f"no-readability/{_READABLE}", "without the filters")),
-          (Contrast("by the judge", _minus("dev3/open/agrees", "no-judge/open/agrees")),
-           Contrast("by readability", _minus(f"dev3/{_READABLE}", f"no-readability/{_READABLE}"))),
-          ("dev3", "dev3+-no-judge", "dev3+-no-readability")),
+          (Shown("dev3/open/agrees", "open questions right: dev3"),
+           Shown("dev3-no-judge/open/agrees", "without the judge"),
+           Shown(f"dev3/{_READABLE}", "readable: dev3"), Shown(f"dev3-no-filters/{_READABLE}", "without the filters"),
+           Shown(f"dev3/{_CONSISTENT}", "language consistency: dev3"),
+           Shown(f"dev3-no-filters/{_CONSISTENT}", "without the filters")),
+          (Contrast("by the judge", _minus("dev3/open/agrees", "dev3-no-judge/open/agrees")),
+           Contrast("by readability", _minus(f"dev3/{_READABLE}", f"dev3-no-filters/{_READABLE}"))),
+          ("dev3", "dev3-no-judge", "dev3-no-filters")),
 )})
 """Number -> claim."""
+
+BESIDE: Mapping[Number, Claim] = MappingProxyType({claim.number: claim for claim in (
+    Claim("clip", "The clip of 10 serves better than PPO's usual 0.2.",
+          "no figure: a lower clip truncates the gradients of many tokens and degrades the model (v2, section 3.2.1)",
+          _shown("reasoning", "dev2", "dev2-small-clip"),
+          (Contrast("by the wide clip", _minus("dev2/reasoning", "dev2-small-clip/reasoning")),),
+          ("dev2", "dev2-small-clip")),
+)})
+"""Name -> a claim that is not among the thirteen."""
+
+KNOWN: Mapping[Number, Claim] = MappingProxyType({**CLAIMS, **BESIDE})

@@ -46,6 +46,9 @@ OPEN, GENERAL = "open", "general"
 STAGES = ("base", "r1-zero", "dev1", "dev2", "dev3", "r1")
 """In the order of the paper's table."""
 ARTIFACTS = (*STAGES, "chat", "zero-qwen", "distill-qwen", "zero-llama", "distill-llama")
+ABLATIONS = ("dev2-no-language", "dev2-small-clip", "dev3-no-judge", "dev3-no-filters", "reward-hacking",
+             "distill-qwen-rl")
+"""Variants of the recipe's own that the claims are measured on."""
 FILTERS = FilterConfig()
 _BOX = re.compile(r"\\boxed\s*\{([^{}]*)\}")
 
@@ -108,7 +111,8 @@ class StageTable:
     """Rows of one version of the graph.
 
     Attributes:
-      settings: what was asked how, and by whom judged. rows: in the order of ARTIFACTS. notes: what is absent, and why.
+      settings: what was asked how, and by whom judged. rows: in the order of ARTIFACTS, then of ABLATIONS.
+      notes: what is absent, and why.
     """
 
     version: str
@@ -298,11 +302,21 @@ def measured(table: StageTable) -> list[str]:
     return [name for name in MEASURES if any(name in row.figures for row in table.rows)]
 
 
+def blocks(table: StageTable) -> list[tuple[str, tuple[Row, ...]]]:
+    """(title, rows): the recipe's own under "", then the ablations; none is empty."""
+    parts = {"": tuple(row for row in table.rows if row.name not in ABLATIONS),
+             "ablations": tuple(row for row in table.rows if row.name in ABLATIONS)}
+    return [(title, rows) for title, rows in parts.items() if rows]
+
+
 def text(table: StageTable) -> str:
     """The table for a terminal: measures down, artifacts across, in percent (tokens as they are)."""
-    head = ["", *(row.name for row in table.rows)]
-    lines = [[MEASURES[name][0], *(cell(row.figures.get(name), MEASURES[name][1]) for row in table.rows)]
-             for name in measured(table)]
+    return "\n\n".join(_block(title, rows, measured(table)) for title, rows in blocks(table))
+
+
+def _block(title: str, rows: Sequence[Row], names: Sequence[str]) -> str:
+    head = [title, *(row.name for row in rows)]
+    lines = [[MEASURES[name][0], *(cell(row.figures.get(name), MEASURES[name][1]) for row in rows)] for name in names]
     widths = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
     return "\n".join("  ".join(part.ljust(width) if i == 0 else part.rjust(width)
                                for i, (part, width) in enumerate(zip(line, widths, strict=True))).rstrip()

@@ -10,34 +10,44 @@ from pathlib import Path
 import numpy as np
 
 from r1jax.core.errors import StoreError
+from r1jax.report.claims import TITLE as CLAIMS
+from r1jax.report.claims import claims_section, read_claims
 from r1jax.report.evaluations import Measured, evaluations_section, read_evaluations
 from r1jax.report.figures import Curve, Picture, comparison
 from r1jax.report.lineage import graph_text, lineage_picture
 from r1jax.report.markup import aha, figure, figures, page, safe, story, table
 from r1jax.report.plots import gate_rows, pictures
 from r1jax.report.runs import Group, Run, flatten, group_runs, in_order, nothing_yet, percent, read_runs
+from r1jax.report.stages import TITLE as STAGES
 from r1jax.report.stages import read_stage_tables, stages_section
 from r1jax.report.traces import aha_moment, stories
 from r1jax.store.lineage import command
 
 
-def write_report(store_root, out_dir) -> Path:
+def write_report(store_root, out_dir, results=None) -> Path:
     """Writes OUT/report.html and OUT/*.png from a store, and returns the page's path.
 
     The page is one file: styles and plots are inside, it loads nothing and needs no network. Runs of one artifact
     name that differ in the seed only (``tiny``, ``tiny-seed1``) share plots, with their median and range.
 
+    Args:
+      results: a folder of claims' results, as benchmarks/claims.py writes them; None: no section on claims.
+
     Raises:
+      DataError: the folder of results is not there, or one of its files, or a stage table, cannot be read.
       StoreError: the path is not a store, the store has neither artifacts nor evaluations, or ``out_dir`` cannot be
         written to.
     """
     runs, measured = in_order(read_runs(store_root)), read_evaluations(store_root)
-    stages = read_stage_tables(store_root)
+    stages, held = read_stage_tables(store_root), read_claims(results)
     if not runs and not measured:
         raise nothing_yet(store_root)
     groups = group_runs(runs)
     drawn: list[Picture] = []
-    sections = [_summary(groups, runs, measured, ["Stages"] if stages else [])]
+    first = [title for title, there in ((CLAIMS, held), (STAGES, stages)) if there]
+    sections = [_summary(groups, runs, measured, first)]
+    if held:
+        sections.append(claims_section(held))
     if stages:
         sections.append(stages_section(stages, drawn))
     if measured:
@@ -242,9 +252,7 @@ def _config_section(runs: Sequence[Run]) -> str:
 def _commands_section(runs: Sequence[Run], store_root) -> str:
     """Commands in the order in which they must run; the store by its folder's name only."""
     store = Path(str(store_root)).name or "store"
-    lines = [
-        command(run.ref, store) + (f" --set seed={seed}" if (seed := run.config.get("seed")) else "") for run in runs
-    ]
+    lines = [_command(run, store) for run in runs]
     lines.append(f"r1jax report --store {store}")
     note = (
         '<p class="note">Variants need more --set fields; their sections say which.</p>' if _has_variants(runs) else ""
@@ -252,6 +260,12 @@ def _commands_section(runs: Sequence[Run], store_root) -> str:
     return (
         f'<section><h2 id="Commands">Commands</h2><pre class="card">{safe(chr(10).join(lines))}</pre>{note}</section>'
     )
+
+
+def _command(run: Run, store: str) -> str:
+    """With the seed, also where the version does not tell it."""
+    line, seed = command(run.ref, store), run.config.get("seed")
+    return line if not seed or f" --set seed={seed}" in line else f"{line} --set seed={seed}"
 
 
 def _has_variants(runs: Sequence[Run]) -> bool:

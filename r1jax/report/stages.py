@@ -10,7 +10,7 @@ from etils import epath
 from matplotlib.figure import Figure as Canvas
 
 from r1jax.eval import stage_table as tables
-from r1jax.eval.stage_table import MEASURES, STAGES, Figure, StageTable
+from r1jax.eval.stage_table import MEASURES, STAGES, Figure, Row, StageTable
 from r1jax.report.figures import COLOURS, MUTED, STYLE, Picture, picture
 from r1jax.report.markup import figures, safe, table
 from r1jax.report.paper import STAGE_TABLE
@@ -63,15 +63,21 @@ def stages_section(found: Sequence[StageTable], drawn: list[Picture]) -> str:
 
 
 def _ours(one: StageTable) -> str:
-    head = ("%, or tokens", *(row.name for row in one.rows))
-    rows = [(MEASURES[name][0], *(_cell(row.figures.get(name), MEASURES[name][1]) for row in one.rows))
+    left_out = f" Left out: {'; '.join(one.notes)}." if one.notes else ""
+    blocks = "".join((f"<h4>{title.capitalize()}</h4>" if title else "") + _block(one, rows)
+                     for title, rows in tables.blocks(one))
+    return (blocks + f'<p class="note">{safe(_NOTE.format_map(one.settings) + left_out)}</p>'
+            + _faults(one))
+
+
+def _block(one: StageTable, shown: Sequence[Row]) -> str:
+    head = ("%, or tokens", *(row.name for row in shown))
+    rows = [(MEASURES[name][0], *(_cell(row.figures.get(name), MEASURES[name][1]) for row in shown))
             for name in tables.measured(one)]
     kinds = [name for name in one.rows[0].figures if name.startswith("general/quality/")]
-    rows += [(f"quality: {name.rpartition('/')[2]}", *(_cell(row.figures.get(name), 100.0) for row in one.rows))
+    rows += [(f"quality: {name.rpartition('/')[2]}", *(_cell(row.figures.get(name), 100.0) for row in shown))
              for name in kinds]
-    left_out = f" Left out: {'; '.join(one.notes)}." if one.notes else ""
-    return (table(head, rows) + f'<p class="note">{safe(_NOTE.format_map(one.settings) + left_out)}</p>'
-            + _faults(one))
+    return table(head, rows)
 
 
 def _cell(figure: Figure | None, scale: float) -> str | tuple[str, str]:

@@ -17,19 +17,16 @@ from etils import epath
 from r1jax.core.errors import ConfigError, DataError
 from r1jax.data.world.wording import language_of
 from r1jax.eval import stage_table as tables
-from r1jax.eval.claims import Claim
-from r1jax.eval.paper_claims import CLAIMS
+from r1jax.eval.claims import Claim, Number
+from r1jax.eval.paper_claims import CLAIMS, KNOWN
 from r1jax.rewards import language, readability
+from r1jax.stages import hacking
 from r1jax.store import Artifact, Store
 from r1jax.store.evaluations import FOLDER
 from r1jax.store.lineage import command
 
 Values = dict[str, float]
 Curves = dict[str, list[tuple[float, float]]]
-_WITHOUT = "-no-language"
-_NOT_IN_A_FILE = {
-    f"dev2{_WITHOUT}": "--set \"rl.rewards=(('accuracy', 1.0), ('language', 0.0), ('summary', 0.0))\"",
-}  # what an ablation's command needs besides
 
 
 @dataclass(frozen=True)
@@ -39,25 +36,19 @@ class Runs:
     store: Store
     version: str
 
-    def artifact(self, name: str, more: str = "") -> Artifact:
-        """The finished artifact NAME@VERSION + more.
+    def artifact(self, name: str) -> Artifact:
+        """The version's finished artifact of a name.
 
         Raises:
           DataError: it is not there or not finished; the sentence says how it is made.
         """
-        ref = f"{name}@{self.version}{more}"
+        ref = f"{name}@{self.version}"
         found = self.store.find(ref)
         if found is None or not found.finished:
             state = "does not have" if found is None else "has unfinished"
-            added = " ".join(filter(None, (_NOT_IN_A_FILE.get(f"{name}{more}", ""), self.seed_option())))
             raise DataError(f"The claim needs {ref}, which {self.store.root} {state}: "
-                            f"{command(ref, self.store.root)}{' ' + added if added else ''}")
+                            f"{command(ref, self.store.root)}")
         return found
-
-    def seed_option(self) -> str:
-        """--set seed=N for a version that is called so."""
-        found = re.search(r"-seed(\d+)", self.version)
-        return f"--set seed={found[1]}" if found else ""
 
     def figure(self, name: str, measure: str) -> float:
         """A figure of the version's stage table.
@@ -190,13 +181,34 @@ def _six(runs: Runs) -> tuple[Values, Curves]:
 def _seven(runs: Runs) -> tuple[Values, Curves]:
     """dev2 beside the same run without the language reward, at their last held-out evaluation, and over the steps."""
     values, curves = {}, {}
-    for name, artifact in (("with", runs.artifact("dev2")), ("without", runs.artifact("dev2", _WITHOUT))):
+    for name, artifact in (("with", runs.artifact("dev2")), ("without", runs.artifact("dev2-no-language"))):
         curves[f"{name}/pass@1"] = curve(artifact, f"eval/{suite_of(artifact)}/pass@1")
         curves[f"{name}/consistency"] = [(float(step), consistency(_eval_rows(artifact, step)))
                                          for step in artifact.sample_steps("eval")]
         values[f"{name}/pass@1"] = curves[f"{name}/pass@1"][-1][1]
         values[f"{name}/consistency"] = consistency(_eval_rows(artifact))
         values[f"{name}/mixed"] = float(np.mean([language.mixed(row["text"]) for row in _eval_rows(artifact)]))
+    return values, curves
+
+
+def _ten(runs: Runs) -> tuple[Values, Curves]:
+    """Of helpful questions the reward model's number and the truth; of those with a rule, accuracy.
+
+    Means over the rollouts from an eighth to three eighths of the run, and over those of its last quarter.
+    """
+    artifact = runs.artifact("reward-hacking")
+    rows = hacking.rollouts(artifact)
+    curves = {name: [(float(row["step"]), row["helpful"][name]) for row in rows if row["helpful"]]
+              for name in ("reward", "quality", "length")}
+    curves["accuracy"] = [(float(row["step"]), row["accuracy"]) for row in rows if row["accuracy"] is not None]
+    steps, values = artifact.config()["rl"]["steps"], {}
+    for name in ("reward", "quality", "accuracy"):
+        for part, low, high in (("quarter", 1 / 8, 3 / 8), ("last", 3 / 4, 1.0)):
+            found = [value for step, value in curves[name] if low * steps <= step < high * steps]
+            if not found:
+                raise DataError(f"{artifact.ref} kept no {name} from step {low * steps:g} to {high * steps:g}: run it "
+                                "again with rl.keep_rollouts at all samples of a rollout.")
+            values[f"{name}/{part}"] = float(np.mean(found))
     return values, curves
 
 
@@ -209,14 +221,15 @@ def _from_table(claim: Claim) -> Callable[[Runs], tuple[Values, Curves]]:
     return measure
 
 
-MEASURED: Mapping[int, Callable[[Runs], tuple[Values, Curves]]] = {
+MEASURED: Mapping[Number, Callable[[Runs], tuple[Values, Curves]]] = {
     1: _one, 2: _two, 3: _three, 4: _four, 5: _from_table(CLAIMS[5]), 6: _six, 7: _seven,
-    8: _from_table(CLAIMS[8]), 9: _from_table(CLAIMS[9]), 11: _from_table(CLAIMS[11]),
+    8: _from_table(CLAIMS[8]), 9: _from_table(CLAIMS[9]), 10: _ten,
+    **{number: _from_table(KNOWN[number]) for number in (11, 12, 13, "clip")},
 }
 """Claim -> (values, curves) of a seed."""
 
 
-def measure(claim: int, seeds: Sequence[Runs], *, command: str, date: str, hardware: str) -> dict[str, Any]:
+def measure(claim: Number, seeds: Sequence[Runs], *, command: str, date: str, hardware: str) -> dict[str, Any]:
     """The content of a claim's file of results/.
 
     Raises:
@@ -228,16 +241,15 @@ def measure(claim: int, seeds: Sequence[Runs], *, command: str, date: str, hardw
                           f"{', '.join(map(str, MEASURED))}.")
     rows: list[dict[str, Any]] = []
     for runs in seeds:
-        for need in CLAIMS[claim].needs:
-            name, _, more = need.partition("+")
+        for name in KNOWN[claim].needs:
             if name != "base":  # it is shipped
-                runs.artifact(name, more)
+                runs.artifact(name)
         values, curves = MEASURED[claim](runs)
         seed = _seed_of(runs)
         if seed in [row["seed"] for row in rows]:
             raise ConfigError(f"The seed {seed} is given twice; each version is to be a run of its own seed.")
         rows.append({"seed": seed, "version": runs.version, "values": values, "curves": curves})
-    return {"claim": claim, "sentence": CLAIMS[claim].sentence, "command": command, "date": date,
+    return {"claim": claim, "sentence": KNOWN[claim].sentence, "command": command, "date": date,
             "hardware": hardware, "seeds": rows}
 
 

@@ -26,7 +26,7 @@ from r1jax.data.world.general import HELPFUL
 from r1jax.data.world.wording import TINY
 from r1jax.eval import results
 from r1jax.eval import stage_table as tables
-from r1jax.eval.stage_table import ARTIFACTS, GENERAL, OPEN, REASONING, Row, Samples, StageTable
+from r1jax.eval.stage_table import ABLATIONS, ARTIFACTS, GENERAL, OPEN, REASONING, Row, Samples, StageTable
 from r1jax.eval.suites import SUITES
 from r1jax.eval.win_rate import VALUES, win_rate
 from r1jax.rewards import judge
@@ -73,7 +73,7 @@ def stage_table(root: str, version: str = "", *, names: Sequence[str] = (), plan
 
     Args:
       version: of the artifacts; "": the one that most of them have. names: artifacts name@version in place of those of
-        `ARTIFACTS` that the version has.
+        `ARTIFACTS` and `ABLATIONS` that the version has.
       judge_ref: the chat model that judges; "": the version's "chat", else the shipped one.
       against: the name of the artifact whose answers to general questions the others are compared with; "": "chat",
         else the first.
@@ -128,7 +128,7 @@ def _main_version(store: Store) -> str:
 def _present(store: Store, version: str) -> tuple[list[str], list[str]]:
     """(refs of the policies that a version has, what is left out and why)."""
     refs, notes = [], []
-    for name in ARTIFACTS:
+    for name in (*ARTIFACTS, *ABLATIONS):
         ref = _ref_of(store, name, version)
         if ref is None and name == "base":
             ref = f"{SHIPPED}:base"

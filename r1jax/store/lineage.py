@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 from collections.abc import Iterable, Mapping
 from importlib import metadata
@@ -28,8 +29,22 @@ _EXPERIMENTS = {
     "helpful-rm": "reward_models",
     "safety-rm": "safety_model",
     "r1": "final_rl",
+    "dev2-no-language": "ablations/language_reward",
+    "dev2-small-clip": "ablations/small_clip",
+    "reward-hacking": "ablations/reward_hacking",
+    "distill-qwen-rl": "ablations/rl_on_distilled",
+    "zero-qwen": "ablations/small_model_rl",
+    "zero-llama": "ablations/small_model_rl:llama",
+    "reasoning-data-no-judge": "ablations/rejection_filters",
+    "dev3-no-judge": "ablations/rejection_filters",
+    "reasoning-data-no-filters": "ablations/rejection_filters",
+    "dev3-no-filters": "ablations/rejection_filters",
 }
-"""Artifact -> its experiment file, where that is not the artifact's name; a test holds it against the files."""
+"""Artifact -> its experiment file (and scale), where that is not the artifact's name; tests hold it against the files.
+"""
+_GRAPH = {*_EXPERIMENTS, "cold-start-data", "general-data", "distill-qwen", "distill-llama"}
+"""Artifacts whose parents are of their own version, which a recipe alone gives them if it is not the scale's."""
+_RECIPES = ("recipe", "ablations/claims", "ablations/rejection_filters")
 
 
 class Edge(NamedTuple):
@@ -93,12 +108,20 @@ def refuse_rebuilt(store: Store, artifact: Artifact, rows: list[dict[str, Any]])
 
 
 def command(ref: str, root: Any) -> str:
-    """The command that makes an artifact; a guess of the file where the name is not one of the recipe's."""
+    """The command that makes an artifact; a guess of the file where the name is not one of the recipe's.
+
+    A seed's version, such as tiny-seed1, is made by the recipe, or by that of the ablations, with the seed.
+    """
     name, _, version = ref.partition("@")
-    file = _EXPERIMENTS.get(name) or name.replace("-", "_")
-    scale = next((scale for scale in _SCALES if version.split("-")[0] == scale), "SCALE")
-    option = f" --version {version}" if version and version != scale else ""
-    return f"r1jax run experiments/{file}.py:{scale}{option} --store {root}"
+    file, _, scale = (_EXPERIMENTS.get(name) or name.replace("-", "_")).partition(":")
+    standard = next((scale for scale in _SCALES if version.split("-")[0] == scale), "SCALE")
+    seed = re.search(r"-seed(\d+)$", version)
+    if seed and name in _GRAPH:
+        file, scale = "ablations/claims" if file.startswith("ablations/") else "recipe", ""
+    options = [f" --until {name}"] if file in _RECIPES else []
+    options += [f" --version {version}"] if version and version != standard else []
+    options += [f" --store {root}", f" --set seed={seed[1]}" if seed else ""]
+    return f"r1jax run experiments/{file}.py:{scale or standard}{''.join(options)}"
 
 
 def provenance() -> dict[str, Any]:

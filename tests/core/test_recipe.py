@@ -180,5 +180,7 @@ def test_a_missing_artifact_is_made_by_the_file_that_is_named_for_it():
         for file in files:
             name = load(f"{FOLDER / file}.py:{scale}").name
             assert command(f"{name}@{scale}", "store") == f"r1jax run experiments/{file}.py:{scale} --store store"
-    assert command("dev1@tiny-seed1", "store") == (
-        "r1jax run experiments/cold_start.py:tiny --version tiny-seed1 --store store")
+    assert command("dev1@tiny-seed1", "store") == (  # whose parents are of that seed, as the recipe gives them
+        "r1jax run experiments/recipe.py:tiny --until dev1 --version tiny-seed1 --store store --set seed=1")
+    assert command("zero-llama@tiny", "store") == (
+        "r1jax run experiments/ablations/small_model_rl.py:llama --store store")

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from r1jax.core.errors import DataError
 from r1jax.eval import claims
 from r1jax.eval.claims import NOT_REPRODUCED, NOT_VISIBLE, REPRODUCED, TOO_FEW, Claim, Contrast, Interval, Shown
-from r1jax.eval.paper_claims import CLAIMS
+from r1jax.eval.paper_claims import BESIDE, CLAIMS
+from r1jax.eval.paper_claims import KNOWN as PAPERS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GAIN = Claim(3, "It gains.", "10 % to 20 % (v1)", (Shown("a", "before"), Shown("b", "after")),
@@ -68,6 +70,16 @@ def test_the_table_is_made_of_the_files(tmp_path):
     assert lines[6] == "Not measured yet: 4. It gains far."
 
 
+def test_a_claim_with_a_name_stands_behind_those_with_numbers(tmp_path):
+    known = KNOWN | {"more": replace(GAIN, number="more", sentence="It gains more.")}
+    write(tmp_path, "more", [(0.1, 0.3)] * 3, name="a.json")
+    write(tmp_path, 4, [(0.1, 0.7)] * 3)
+    found = claims.load_results(tmp_path, known)
+    assert list(found) == [4, "more"]
+    lines = claims.table(found, known).splitlines()
+    assert lines[4].startswith("| 4. It gains far. |") and lines[5].startswith("| It gains more. |")
+
+
 def test_a_bound_is_named_and_one_seed_has_no_interval(tmp_path):
     write(tmp_path, 4, [(0.1, 0.7)])
     row = claims.table(claims.load_results(tmp_path, KNOWN), KNOWN).splitlines()[4]
@@ -112,7 +124,8 @@ def test_the_table_takes_its_place_in_the_page():
 
 def test_the_papers_thirteen_claims():
     assert list(CLAIMS) == list(range(1, 14))
-    assert all(claim.paper and claim.shown and claim.contrasts and claim.needs for claim in CLAIMS.values())
+    assert list(PAPERS) == [*CLAIMS, *BESIDE] and all(isinstance(name, str) for name in BESIDE)
+    assert all(claim.paper and claim.shown and claim.contrasts and claim.needs for claim in PAPERS.values())
 
 
 def test_a_claims_contrasts_read_only_what_it_can_be_given():
@@ -122,7 +135,7 @@ def test_a_claims_contrasts_read_only_what_it_can_be_given():
             asked.add(name)
             return 0.0
 
-    for claim in CLAIMS.values():
+    for claim in PAPERS.values():
         asked: set[str] = set()
         for contrast in claim.contrasts:
             contrast.of(Known())
@@ -130,8 +143,8 @@ def test_a_claims_contrasts_read_only_what_it_can_be_given():
 
 
 def test_the_committed_table_is_what_the_committed_files_give():
-    results = claims.load_results(ROOT / "results", CLAIMS)
+    results = claims.load_results(ROOT / "results", PAPERS)
     if not results:
         pytest.skip("no results/*.json yet")
     page = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
-    assert claims.table(results, CLAIMS) in page, "make it again: python benchmarks/claims.py --table"
+    assert claims.table(results, PAPERS) in page, "make it again: python benchmarks/claims.py --table"

@@ -131,3 +131,16 @@ def test_a_file_that_is_no_table_is_named(tmp_path):
         tables.load(tmp_path / "a.json")
     with pytest.raises(DataError, match="make it with r1jax stage-table"):
         tables.load(tmp_path / "b.json")
+
+
+def test_ablations_are_a_second_block():
+    """Of the same measures, also of those that only the first block has."""
+    def one(name, **figures):
+        return Row(name, "tiny", {}, {f"countdown/{what}": Figure(value, value - 0.1, value + 0.1, 9)
+                                      for what, value in figures.items()})
+
+    table = StageTable("tiny", {}, (one("dev2", readable=0.5, mixed=0.25), one("dev2-no-language", readable=0.75)))
+    assert [line.split() for line in tables.text(table).splitlines()] == [
+        ["dev2"], ["readable", "50.0", "±10"], ["mixed", "languages", "25.0", "±10"], [],
+        ["ablations", "dev2-no-language"], ["readable", "75.0", "±10"], ["mixed", "languages", "–"]]
+    assert [title for title, _ in tables.blocks(StageTable("tiny", {}, table.rows[1:]))] == ["ablations"]

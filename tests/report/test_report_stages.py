@@ -58,6 +58,14 @@ def test_the_tables_stand_in_the_page_with_intervals_and_what_is_absent(root, tm
     assert "AIME 2024 77.9 59.0 74.0 78.1 79.8" in text
 
 
+def test_ablations_have_a_table_of_their_own(root, tmp_path):
+    write_table(root, "tiny-seed2", [Row("dev2", "tiny-seed2", {}, {"countdown/pass@1": figure(0.25)}),
+                                     Row("dev2-small-clip", "tiny-seed2", {}, {"countdown/pass@1": figure(0.5)})])
+    page = write_report(root, tmp_path / "out").read_text(encoding="utf-8")
+    before, _, after = page.partition("<h4>Ablations</h4>")
+    assert "dev2-small-clip" not in before and "dev2-small-clip" in after.partition("</table>")[0]
+
+
 def test_a_broken_table_is_named(root):
     (root / "evaluations" / "stage-table-bad.json").write_text("[]")
     with pytest.raises(DataError, match="stage-table-bad.json is no stage table"):

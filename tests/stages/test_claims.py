@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from r1jax.core.config import load, to_dict
 from r1jax.core.errors import ConfigError, DataError
 from r1jax.eval import stage_table as tables
 from r1jax.eval.stage_table import Figure, Row, StageTable
-from r1jax.stages import claims
+from r1jax.eval.paper_claims import KNOWN
+from r1jax.stages import claims, problems
 from r1jax.stages.claims import Runs, measure
 from r1jax.store import Store
 
@@ -17,14 +19,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "benchmar
 
 import claims as script  # noqa: E402
 
+HACKING = Path(__file__).resolve().parents[2] / "experiments" / "ablations" / "reward_hacking.py"
 ENGLISH = "<think> I think that the answer is in the first line of this text . </think> so \\boxed{3} ."
 CHINESE = "<think> 我 用 这个 数 得到 那个 结果 , 所以 答案 是 对了 . </think> 是 \\boxed{3} ."
 ABOUT = {"command": "c", "date": "2026-11-22", "hardware": "h"}
 
 
-def put(root, ref, *, metrics=(), rows=(), seed=0, finished=True):
+def put(root, ref, *, metrics=(), rows=(), seed=0, finished=True, config=None):
     """An artifact with metrics, and samples of (step, texts)."""
-    with Store(root).begin(*ref.split("@"), fingerprint=ref, config={"seed": seed}) as artifact:
+    with Store(root).begin(*ref.split("@"), fingerprint=ref, config=config or {"seed": seed}) as artifact:
         for record in metrics:
             artifact.log_metrics(record)
         for step, texts in rows:
@@ -49,7 +52,7 @@ def root(tmp_path):
     joint = [{**row, "eval/countdown+logic/pass@1": row["eval/countdown/pass@1"] - 0.1} for row in evaluated()]
     put(root, "dev1@tiny")
     put(root, "dev2@tiny", metrics=joint, rows=[(0, [ENGLISH, CHINESE]), (8, [ENGLISH, ENGLISH])])
-    put(root, "dev2@tiny-no-language", metrics=joint, rows=[(0, [ENGLISH]), (8, [ENGLISH, CHINESE])])
+    put(root, "dev2-no-language@tiny", metrics=joint, rows=[(0, [ENGLISH]), (8, [ENGLISH, CHINESE])])
     return root
 
 
@@ -103,6 +106,71 @@ def test_claim_7_reads_the_thoughts_that_were_kept(runs):
     assert curve == [(0.0, 0.5), (8.0, 1.0)]
 
 
+def general_sample(problem, step, text, reward):
+    return {"problem": problem.id, "domain": problem.domain, "question": problem.question, "answer": problem.answer,
+            "prompt_ids": [1], "completion_ids": [2], "text": text, "step": step, "truncated": False,
+            "scores": {"preference": reward}, "total": reward, "verdicts": {}}
+
+
+def test_claim_10_reward_truth_and_accuracy_over_the_run(root):
+    """A run of 32 updates, two a rollout: from update 4 to 11 about a quarter, from 24 on the last quarter.
+
+    Of the two answers to a question a good one has quality 1, nothing said 0.
+    """
+    experiment = load(f"{HACKING}:tiny", ["rl.steps=32", "rl.minibatches=2", "rl.questions=16", "seed=5"])
+    draw = problems.training(experiment, None)
+    rewards = {0: (0.1, 0.1), 4: (0.2, 0.4), 10: (0.5, 0.5), 20: (0.9, 0.9), 24: (0.6, 0.8), 30: (1.0, 0.8)}
+    wrong = (0, 24, 30)  # steps whose second answer says nothing
+    with Store(root).begin("reward-hacking", "tiny", fingerprint="h", config=to_dict(experiment)) as artifact:
+        for step, pair in rewards.items():
+            asked = next(p for p in draw(step // 2) if p.meta.get("set") == "helpful")
+            said = [f"<think> hm </think> {asked.answer}", "<think> hm" if step in wrong else
+                    f"<think> hm </think> {asked.answer}"]
+            artifact.write_samples(step, "rollouts", [general_sample(asked, step, text, reward)
+                                                      for text, reward in zip(said, pair, strict=True)])
+            artifact.log_metrics({"step": step + 1, "rollout/accuracy": 0.5 - step / 100})
+        artifact.finish()
+    found = values(10, Runs(Store(root), "tiny"))
+    assert found == pytest.approx({
+        "reward/quarter": 0.4, "reward/last": 0.8, "quality/quarter": 1.0, "quality/last": 0.5,
+        "accuracy/quarter": 0.43, "accuracy/last": 0.23})
+    assert verdicts(10, found) == [0.4, 0.5]
+
+
+def test_claim_10_without_kept_rollouts_says_what_to_keep(root):
+    put(root, "reward-hacking@tiny", config=to_dict(load(f"{HACKING}:tiny")))
+    with pytest.raises(DataError, match="reward-hacking@tiny kept no reward from step 16 to 48: .*rl.keep_rollouts"):
+        values(10, Runs(Store(root), "tiny"))
+
+
+def verdicts(claim, found):
+    """What the contrasts of a claim are for one seed."""
+    return [pytest.approx(contrast.of(found)) for contrast in KNOWN[claim].contrasts]
+
+
+@pytest.mark.parametrize("claim, figures, contrasts", [
+    (11, {"distill-qwen": {"reasoning": 0.7}, "zero-qwen": {"reasoning": 0.45}, "distill-llama": {"reasoning": 0.6},
+          "zero-llama": {"reasoning": 0.65}}, [0.25, -0.05]),
+    (12, {"distill-qwen": {"reasoning": 0.7}, "distill-qwen-rl": {"reasoning": 0.82}}, [0.12]),
+    (13, {"dev3": {"open/agrees": 0.9, "countdown/readable": 0.95, "countdown/consistency": 0.99},
+          "dev3-no-judge": {"open/agrees": 0.6}, "dev3-no-filters": {"countdown/readable": 0.75,
+                                                                     "countdown/consistency": 0.8}}, [0.3, 0.2]),
+    ("clip", {"dev2": {"reasoning": 0.8}, "dev2-small-clip": {"reasoning": 0.7}}, [0.1]),
+])
+def test_claims_of_the_stage_table(root, claim, figures, contrasts):
+    there = {artifact.ref for artifact in Store(root).artifacts()}
+    for name in figures:
+        if f"{name}@tiny" not in there:
+            put(root, f"{name}@tiny")
+    rows = tuple(Row(name, "tiny", {}, {what: Figure(value, 0.0, 1.0, 9) for what, value in own.items()})
+                 for name, own in figures.items())
+    (root / "evaluations").mkdir()
+    (root / "evaluations" / "stage-table-tiny.json").write_text(json.dumps(StageTable("tiny", {}, rows).to_dict()))
+    found = values(claim, Runs(Store(root), "tiny"))
+    assert found == {f"{name}/{what}": value for name, own in figures.items() for what, value in own.items()}
+    assert verdicts(claim, found) == contrasts
+
+
 def test_claim_6_needs_the_stage_table(runs, root):
     with pytest.raises(DataError, match="stage table of tiny, which .*: r1jax stage-table --store .* --version tiny"):
         values(6, runs)
@@ -123,19 +191,22 @@ def test_what_is_missing_is_named_with_its_command(root):
     put(root, "dev2@tiny-seed2", metrics=evaluated(), finished=False)
     second = Runs(Store(root), "tiny-seed2")
     with pytest.raises(DataError, match="needs dev2@tiny-seed2, which .* has unfinished: r1jax run experiments/"
-                                        "reasoning_rl.py:tiny --version tiny-seed2 .* --set seed=2"):
+                                        "recipe.py:tiny --until dev2 --version tiny-seed2 .* --set seed=2"):
         measure(7, [second], **ABOUT)
     put(root, "dev2@tiny-seed2", metrics=(), finished=True)
-    with pytest.raises(DataError, match=r"dev2@tiny-seed2-no-language, which .* does not have: .*--version "
-                                        r"tiny-seed2-no-language .*\('language', 0.0\).* --set seed=2"):
+    with pytest.raises(DataError, match="dev2-no-language@tiny-seed2, which .* does not have: r1jax run experiments/"
+                                        "ablations/claims.py:tiny --until dev2-no-language --version tiny-seed2 .* "
+                                        "--set seed=2"):
         measure(7, [second], **ABOUT)
+    with pytest.raises(DataError, match="dev2-small-clip@tiny, .*: r1jax run experiments/ablations/small_clip.py:tiny"):
+        measure("clip", [Runs(Store(root), "tiny")], **ABOUT)
 
 
 def test_seeds_must_differ_and_claims_be_known(runs):
     with pytest.raises(ConfigError, match="The seed 0 is given twice"):
         measure(1, [runs, runs], **ABOUT)
-    with pytest.raises(ConfigError, match="Claim 13 is not measured from a seed's graph"):
-        measure(13, [runs], **ABOUT)
+    with pytest.raises(ConfigError, match="Claim 14 is not measured from a seed's graph; .* 13, clip"):
+        measure(14, [runs], **ABOUT)
 
 
 def test_the_script_writes_files_and_the_table(root, tmp_path, capsys):
@@ -143,7 +214,7 @@ def test_the_script_writes_files_and_the_table(root, tmp_path, capsys):
     page, out = tmp_path / "RESULTS.md", tmp_path / "results"
     page.write_text("# Results\n")
     options = ["--seeds", f"{root}@tiny,{root}@tiny-seed1", "--out", str(out), "--page", str(page)]
-    assert script.main([*options, "--claims", "1,7"]) == 1  # the second seed has no dev2
+    assert script.main([*options, "--claims", "1,7,clip"]) == 1  # the second seed has no dev2
     assert "claim 7: The claim needs dev2@tiny-seed1" in capsys.readouterr().err
     found = json.loads((out / "claim-01.json").read_text())
     assert found["command"] == "python benchmarks/claims.py --seeds store@tiny,store@tiny-seed1 --claims 1"
@@ -156,7 +227,8 @@ def test_the_script_writes_files_and_the_table(root, tmp_path, capsys):
 
 @pytest.mark.parametrize("options, sentence", [
     ((), "Give --seeds STORE@VERSION"), (("--seeds", "store"), "Give --seeds STORE@VERSION"),
-    (("--seeds", "{root}@tiny", "--claims", "14"), "There is no claim '14'"),
+    (("--seeds", "{root}@tiny", "--claims", "1,clips"), "There is no claim 'clips'; they are numbered from 1 to 13, and "
+                                                        "clip."),
 ])
 def test_bad_options_of_the_script_are_one_sentence(root, tmp_path, capsys, options, sentence):
     (tmp_path / "page").write_text("")

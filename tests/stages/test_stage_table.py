@@ -93,6 +93,19 @@ def test_what_was_sampled_is_not_sampled_again(made):
     assert counts["dev1@tiny"] > 3 * 4
 
 
+def test_ablations_stand_behind_the_recipes_own_where_they_are(made):
+    root, fakes = made
+    for name, finished in (("dev2-small-clip", True), ("dev3-no-judge", False)):
+        with Store(root).begin(name, "tiny", fingerprint="b", config={"rl": {"steps": 1}}) as artifact:
+            if finished:
+                artifact.finish()
+    fakes["dev2-small-clip@tiny"] = Fake("small-clip-tiny", True)
+    table, _ = stage.stage_table(root, plan=PLAN)
+    assert [row.name for row in table.rows] == ["base", "r1-zero", "dev1", "dev2-small-clip"]
+    assert [(title, len(rows)) for title, rows in tables.blocks(table)] == [("", 3), ("ablations", 1)]
+    assert table.notes == ("dev2@tiny is not finished", "dev3-no-judge@tiny is not finished")
+
+
 def test_named_artifacts_and_another_comparison(made):
     root, _ = made
     table, _ = stage.stage_table(root, "tiny", names=["dev1@tiny", "r1-zero@tiny"], plan=PLAN, against="r1-zero")
