@@ -1,0 +1,137 @@
+"""Trajectories rewritten by a chat model: what it is asked, and what becomes of a rewriting that is none."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from r1jax.core.errors import DataError
+from r1jax.data.world.wording import TINY
+from r1jax.rewards.chat import Reply
+from r1jax.rewards.judge_prompts import code_of
+from r1jax.rewards.reply_form import filled
+from r1jax.rewards.wording import PAPER
+from r1jax.stages import refining, trajectories
+from r1jax.text.wording import Written
+from tests.stages.collected import COLLECT, Clerk, adds_up, said, silent, solved, sum_of
+
+THOUGHT = "2 + 2 = 4 no wait . 4 + 1 = 5 yes ."
+
+
+def test_a_thought_is_refined_piece_by_piece_in_its_own_order():
+    clerk = Clerk(lambda text: text.partition(" : ")[2].upper() if text.startswith("write in") else None)
+    rows = [*said(sum_of(4), solved(4, thought=THOUGHT)), *said(sum_of(7, "zh"), solved(7, thought="7 + 1 对了 ."))]
+    refined = refining.refine(rows, clerk, TINY, {})
+    assert clerk.seen == [
+        "begin : use 4 , 1 to reach 5 .", "write in English : 2 + 2 = 4 no wait .",
+        "write in English : 4 + 1 = 5 yes .", "sum up : use 4 , 1 to reach 5 . answer 4 + 1",
+        "begin : 用 7 , 1 得到 8 .", "write in Chinese : 7 + 1 对了 .", "sum up : 用 7 , 1 得到 8 . answer 7 + 1"]
+    assert [(row.text, before) for row, before in refined] == [
+        ("<think> I need a sum . 2 + 2 = 4 NO WAIT . 4 + 1 = 5 YES . </think> so \\boxed{4 + 1} .", rows[0].text),
+        ("<think> I need a sum . 7 + 1 对了 . </think> so \\boxed{7 + 1} .", rows[1].text)]
+    assert [(row.problem, row.source) for row, _ in refined] == [(row.problem, row.source) for row in rows]
+    assert all(trajectories.verdicts([row], COLLECT, None, None)[0].correct for row, _ in refined)
+
+
+@pytest.mark.parametrize(("reply", "reason"), [
+    (silent(), "refiner did not reply"), ("", "refiner's reply malformed"), ("  ", "refiner's reply malformed"),
+    ("4 + 1 <think> or", "refiner's reply malformed"), ("</think> so 9", "refiner's reply malformed"),
+    ("<answer> 9 </answer>", "refiner's reply malformed"), (Reply("I add", "length"), "refiner's reply malformed"),
+    (Reply("I add", "content_filter"), "refiner's reply malformed"),
+])
+@pytest.mark.parametrize("which", ["begin : use 4", "write in English : 4 + 1", "sum up : use 4"])
+def test_one_broken_piece_takes_its_sample_with_it_and_no_other(which, reply, reason):
+    counts = {}
+    rows = [row for n in (3, 4, 5) for row in said(sum_of(n), solved(n, thought=THOUGHT.replace("4 + 1", f"{n} + 1")))]
+    refined = refining.refine(rows, Clerk(lambda text: reply if text.startswith(which) else None), TINY, counts)
+    assert [row.problem.id for row, _ in refined] == ["countdown/3/en", "countdown/5/en"]
+    assert counts == {"countdown": {reason: 1}}
+
+
+def test_silence_and_nonsense_in_one_sample_are_counted_once():
+    counts = {}
+    replies = {"begin": silent(), "sum up": "<"}
+    clerk = Clerk(lambda text: replies.get(text.partition(" : ")[0]))
+    assert refining.refine(said(sum_of(4), solved(4)), clerk, TINY, counts) == []
+    assert counts == {"countdown": {"refiner did not reply": 1}}
+
+
+def test_a_sample_without_a_thought_cannot_be_refined():
+    counts = {}
+    assert len(refining.refine(said(sum_of(4), "<answer> 4 + 1 </answer>"), Clerk(), TINY, counts)) == 1
+    clerk = Clerk(lambda text: "" if text.startswith("begin") else None)
+    assert refining.refine(said(sum_of(4), "<answer> 4 + 1 </answer>"), clerk, TINY, counts) == []
+    assert counts == {"countdown": {"refiner's reply malformed": 1}}
+
+
+def test_a_refiner_that_talks_nonsense_stops_the_run():
+    rows = [row for n in range(11) for row in said(sum_of(n), solved(n))]  # of three replies each, 33 in all
+    with pytest.raises(DataError, match="22 of 33 replies .* asked for a readable thought, cannot be read"):
+        refining.refine(rows, Clerk(lambda text: None if text.startswith("sum up") else "<"), TINY, {})
+    assert refining.refine(rows[:10], Clerk(lambda text: "<"), TINY, {}) == []  # too few to say so
+
+
+def test_nothing_is_asked_where_there_is_nothing():
+    assert refining.refine([], lambda requests: pytest.fail("asked"), TINY, {}) == []
+
+
+def paper(thought, solution):
+    """A chat model that writes these, in the form that the paper's wording asks for."""
+    def chat(requests):
+        return [Reply(filled(code_of({"any": str(i)}), THOUGHT=thought, SOLUTION=solution))
+                for i, _ in enumerate(requests)]
+
+    return chat
+
+
+def test_the_papers_wording_refines_a_thought_in_one_piece():
+    seen, counts = [], {}
+    row, = said(sum_of(4), solved(4, thought=THOUGHT))
+
+    def chat(requests):
+        seen.extend(requests)
+        return paper("First I add.\n\nThen I check.", "The sum is \\boxed{4+1}.")(requests)
+
+    (refined, before), = refining.refine([row], chat, PAPER, counts)
+    assert refined.text == "<think> First I add.\n\nThen I check. </think> The sum is \\boxed{4+1}." and not counts
+    assert before == row.text and len(seen) == 1 and seen[0].temperature == 0.6
+    asked = seen[0].messages[-1][1]
+    assert THOUGHT in asked and "| 4 + 1\n" in asked and sum_of(4).question in asked
+
+
+@pytest.mark.parametrize(("thought", "solution"), [
+    ("I add. </think> so 9 <think> hm", "4"), ("I add.", "<answer> 4 + 1 </answer>"), ("I add.", "\u200b"), ("", "4"),
+    ("<think> I add.", "4 + 1"),
+])
+def test_tags_that_a_refiner_writes_do_not_reach_the_data(thought, solution):
+    counts = {}
+    assert refining.refine(said(sum_of(4), solved(4)), paper(thought, solution), PAPER, counts) == []
+    assert counts == {"countdown": {"refiner's reply malformed": 1}}
+
+
+TEXTS = ("", "good", "a < b", "wait . ", "x" * 300, "\u2028", "不对", "?")
+
+
+@given(st.lists(st.lists(st.sampled_from(TEXTS), min_size=3, max_size=3), max_size=8))
+def test_every_sample_is_refined_or_counted(drawn):
+    rows, counts = [], {}
+    for number, _ in enumerate(drawn):
+        row, = said(sum_of(number), solved(number))
+        trajectories.count(counts, row.problem, "asked")
+        rows.append(row)
+    replies = (reply for three in drawn for reply in three)
+    refined = refining.refine(rows, lambda requests: [Reply(next(replies)) for _ in requests], TINY, counts)
+    kept = [row.problem.id for row, _ in refined]
+    assert kept == [row.problem.id for row, three in zip(rows, drawn, strict=True)
+                    if all(text.strip() and "<" not in text for text in three)]
+    for row, _ in refined:
+        trajectories.count(counts, row.problem, "kept")
+        assert row.text.startswith("<think> ") and row.text.count("<") == 2
+    assert adds_up(counts)
+
+
+@pytest.mark.parametrize(("found", "text"), [
+    (Written("I add .", "so 5"), "<think> I add . </think> so 5"), (Written("", "hello"), "hello"),
+    (Written("加", "是 5"), "<think> 加 </think> 是 5"),
+])
+def test_a_response_is_whole(found, text):
+    assert refining.whole(found) == text
