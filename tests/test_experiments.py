@@ -37,7 +37,8 @@ from r1jax.train.step import init_state, make_step, state_shardings
 FOLDER = Path(__file__).resolve().parent.parent / "experiments"
 R1_ZERO, BASE = FOLDER / "r1_zero.py", FOLDER / "base.py"
 LENGTH_BUDGET = FOLDER / "ablations" / "length_budget.py"
-FILES = sorted(p for p in FOLDER.rglob("*.py") if not p.name.startswith("_") and p.name != "recipe.py")
+RECIPES = {"recipe.py", "claims.py", "rejection_filters.py"}
+FILES = sorted(p for p in FOLDER.rglob("*.py") if not p.name.startswith("_") and p.name not in RECIPES)
 
 
 EVERY = [(path, scale) for path in FILES for scale in run_path(str(path))["SCALES"]]

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from r1jax.cli import kinds
 
 _HELP = """\
-Every policy of one version of the recipe (base, r1-zero, dev1, dev2, dev3, r1, chat, students, then the ablations: those
-that are there) on every domain of the tiny world, as in the paper's table 3: pass@1, quality of general answers, safety,
-readability, length, each with half the width of its 95 % interval. Samples are kept in STORE/evaluations: what is there is not
-sampled again.
+Every policy of one version of the recipe (base, r1-zero, dev1, dev2, dev3, r1, chat, students, then the ablations:
+those that are there) on every domain of the tiny world, as in the paper's table 3: pass@1, quality of general answers,
+safety, readability, length, each with half the width of its 95 % interval. Samples are kept in STORE/evaluations: what
+is there is not sampled again.
 
 examples:
   r1jax stage-table

@@ -5,9 +5,10 @@ A file holds one claim's measurement, over several seeds:
     {"claim": 1, "command": "...", "date": "2026-11-22", "hardware": "...",
      "seeds": [{"seed": 0, "version": "tiny", "values": {"base/pass@1": 0.19, ...}, "curves": {"pass@1": [[0, 0.19]]}}]}
 
-Further keys are kept and not read. A claim has a number, or a name where the list of thirteen has none for it. What a claim says is put into contrasts, numbers that are above a stated bound if it
-holds. Each seed gives one number a contrast; the mean over seeds has Student's 95 % interval (of n seeds with n - 1
-degrees of freedom: for three seeds 2.48 standard deviations to either side). The verdict follows from the intervals:
+Further keys are kept and not read. A claim has a number, or a name where the list of thirteen has none for it. What a
+claim says is put into contrasts, numbers that are above a stated bound if it holds. Each seed gives one number a
+contrast; the mean over seeds has Student's 95 % interval (of n seeds with n - 1 degrees of freedom: for three seeds
+2.48 standard deviations to either side). The verdict follows from the intervals:
 
 - "reproduced": of every contrast the whole interval lies above its bound.
 - "not reproduced": of some contrast the whole interval lies at or below its bound.

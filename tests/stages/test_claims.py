@@ -9,8 +9,8 @@ import pytest
 from r1jax.core.config import load, to_dict
 from r1jax.core.errors import ConfigError, DataError
 from r1jax.eval import stage_table as tables
-from r1jax.eval.stage_table import Figure, Row, StageTable
 from r1jax.eval.paper_claims import KNOWN
+from r1jax.eval.stage_table import Figure, Row, StageTable
 from r1jax.stages import claims, problems
 from r1jax.stages.claims import Runs, measure
 from r1jax.store import Store
@@ -227,8 +227,8 @@ def test_the_script_writes_files_and_the_table(root, tmp_path, capsys):
 
 @pytest.mark.parametrize("options, sentence", [
     ((), "Give --seeds STORE@VERSION"), (("--seeds", "store"), "Give --seeds STORE@VERSION"),
-    (("--seeds", "{root}@tiny", "--claims", "1,clips"), "There is no claim 'clips'; they are numbered from 1 to 13, and "
-                                                        "clip."),
+    (("--seeds", "{root}@tiny", "--claims", "1,clips"),
+     "There is no claim 'clips'; they are numbered from 1 to 13, and clip."),
 ])
 def test_bad_options_of_the_script_are_one_sentence(root, tmp_path, capsys, options, sentence):
     (tmp_path / "page").write_text("")
