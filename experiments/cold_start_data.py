@@ -43,7 +43,7 @@ def tiny() -> Experiment:
 
 
 def small() -> Experiment:
-    """Trajectories of R1-Zero in Qwen2.5-1.5B's form; long_chains.jsonl has the columns question and response."""
+    """Qwen2.5-1.5B's form; long_chains.jsonl is a file of your own: question, and a response of R1-Zero's form."""
     return Experiment(
         name="cold-start-data", scale="small", stage=cold_start.run, model=config.qwen2_5_1_5b(),
         parents=(("policy", "r1-zero"), ("few_shot", "qwen2.5-1.5b@imported")),

@@ -225,16 +225,17 @@ def _fitting(experiment: Experiment, context: Context, source: str, found: Seque
     Raises:
       DataError: none does.
     """
-    limit = experiment.rl.max_prompt_tokens if experiment.rl else experiment.model.max_length
+    stage, name = (experiment.rl, "rl") if experiment.rl else (experiment.collect, "collect")
+    limit = (stage and stage.max_prompt_tokens) or experiment.model.max_length
 
     def size(question: str) -> int:
         return len(prompt_ids(context.tokenizer, experiment.data.prompt, question))
 
     kept, left_out = select.by_length(found, limit, size)
     if not kept:
-        raise DataError(f"Every prompt of {source} is longer than rl.max_prompt_tokens={limit} "
+        raise DataError(f"Every prompt of {source} is longer than {name}.max_prompt_tokens={limit} "
                         f"(the shortest has {min(size(p.question) for p in found)} tokens); raise it.")
     if left_out:
         log.warn(f"{sum(left_out.values())} of {len(found)} questions of {source} have prompts of more than {limit} "
-                 "tokens (rl.max_prompt_tokens) and are left out.")
+                 f"tokens ({name}.max_prompt_tokens) and are left out.")
     return kept
