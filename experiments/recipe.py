@@ -4,6 +4,7 @@ Paper: DeepSeek-R1, arXiv 2501.12948; the pipeline is figure 2 of version 2. R1-
 of thought, dev1 to dev3 are fine-tuned and reinforced in turn, r1 is the last of them, and its data teach students.
 
     r1jax run experiments/recipe.py:tiny                    on two CPU cores
+    r1jax run experiments/recipe.py:quick                   the same graph in two minutes, which shows how it works
     r1jax run experiments/recipe.py:tiny --dry-run          states, sizes and times, before anything is run
     r1jax run experiments/recipe.py:tiny --until r1-zero    R1-Zero and what it is made from
     r1jax run experiments/recipe.py:paper --dry-run --flops-per-second 4e14
@@ -17,12 +18,13 @@ chat.endpoint=http://localhost:8000/v1#deepseek-v3. The paper: 147K hours of an 
 A run that was stopped goes on with the same command. Seeds live side by side: --set seed=1 --version tiny-seed1.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from r1jax.core.config import load
-from r1jax.core.recipe import Recipe
+from r1jax.core.recipe import Recipe, override_recipe
 
-SCALES = ("tiny", "small", "paper")
+SCALES = ("tiny", "small", "paper", "quick")
 FOLDER = Path(__file__).parent
 STAGES = ("r1_zero", "cold_start_data", "cold_start", "reasoning_rl", "rejection_data", "general_data", "rejection_sft",
           "preferences", "safety_labels", "reward_models", "safety_model", "final_rl")
@@ -41,8 +43,33 @@ SECONDS = {
 }
 """Scale -> (artifact, measured seconds); tiny: two CPU cores (AMD EPYC, AVX-512)."""
 
+QUICK = (
+    # one token budget and one length of rows, so that stages share their compiled programs
+    "evaluation.max_new_tokens=192", "rl.max_new_tokens=((0, 192),)", "rl.max_prompt_tokens=48", "rl.row_length=256",
+    "sft.row_length=256", "cold-start-data.collect.max_new_tokens=192", "reasoning-data.collect.max_new_tokens=192",
+    # two rollouts; of r1 the second has the general questions
+    "rl.steps=4", "rl.minibatches=2", "rl.questions=16", "rl.group_size=8", "rl.checkpoint_every=2",
+    "rl.reference_every=2", "r1.rl.last_part.steps=2", "optim.warmup_steps=0",
+    "collect.questions=64", "collect.questions_per_file=32", "preference-data.collect.questions=128",
+    "safety-data.collect.questions=128",
+    # little data, seen so often that what is made from them keeps to R1's form
+    "sft.batch=8", "sft.epochs=8", "sft.checkpoint_every=20", "sft.log_every=10", "dev1.optim.learning_rate=3e-3",
+    "reward_model.batch=8", "reward_model.epochs=6", "reward_model.checkpoint_every=20",
+    "evaluation.every=4", "evaluation.problems=8", "evaluation.samples=4",
+)
+"""What the quick form changes of the tiny one, as with --set."""
+
 
 def get_config(scale: str) -> Recipe:
     """The recipe at one of SCALES."""
+    if scale == "quick":
+        return quick()
     experiments = tuple(load(f"{FOLDER / name}.py:{scale}") for name in FILES[scale])
     return Recipe("recipe", scale, experiments, SECONDS[scale])
+
+
+def quick() -> Recipe:
+    """The tiny recipe with few questions and few updates: it shows every stage at work, and no results."""
+    tiny = override_recipe(get_config("tiny"), QUICK)
+    return replace(tiny, scale="quick", seconds=(),
+                   experiments=tuple(replace(experiment, scale="quick") for experiment in tiny.experiments))
