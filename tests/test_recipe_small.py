@@ -39,7 +39,7 @@ SPOKEN = ["<think> I count one and then one more </think> Counting gives \\boxed
           "<think> I add the two numbers </think> Their total is \\boxed{2}"]
 WORDS = "apple river cloud stone candle window garden silver paper winter bridge music".split()
 MODEL = ("model.vocab=10", "model.layers=2", "model.width=32", "model.heads=4", "model.kv_heads=2", "model.head_dim=8",
-         "model.ffn=32", "model.dtype=float32", "model.remat=none", "model.rope_scaling=None")
+         "model.ffn=32", "model.dtype=float32", "model.remat=none")
 SIZES = {
     "collect": ("collect.questions=48", "collect.questions_per_file=24", "collect.samples=8",
                 "collect.max_new_tokens=6", "collect.max_prompt_tokens=96", "collect.slots=64",
@@ -67,11 +67,12 @@ def world(tmp_path, monkeypatch):
     _write_tokenizer(Path("tokenizer.json"))
     _write_problems()
     zero = load(f"{FOLDER / 'r1_zero.py'}:small", [*MODEL, "tokenizer=tokenizer.json", "rl.max_new_tokens=((0, 6),)"])
-    init = jax.jit(functools.partial(spec.init, zero.model))
-    for number, (name, version) in enumerate((("qwen2.5-1.5b", "imported"), ("qwen2.5-math-1.5b", "imported"),
-                                              ("r1-zero", "small"))):
-        with Store("store").begin(name, version, fingerprint="random", config=to_dict(zero)) as artifact:
-            artifact.save(0, {"params": init(jax.random.key(number))})
+    init = jax.jit(spec.init, static_argnums=0)
+    for number, (name, version, made) in enumerate((
+            ("qwen2.5-1.5b", "imported", zero), ("qwen2.5-math-1.5b", "imported", zero), ("r1-zero", "small", zero),
+            ("llama-3.2-1b", "imported", load(f"{FOLDER / 'distill_llama.py'}:small", MODEL)))):
+        with Store("store").begin(name, version, fingerprint="random", config=to_dict(made)) as artifact:
+            artifact.save(0, {"params": init(made.model, jax.random.key(number))})
             artifact.finish({})
 
     def run(name, *overrides):
@@ -187,9 +188,9 @@ def test_every_stage_runs_at_small_scale(world):
     assert {row["domain"] for row in second} == {"math", "general"}
     preferred = {row["scores"]["preference"] for row in second if row["domain"] == "general"}
     assert all(0.0 <= value <= 1.0 for value in preferred)
-    student = run("distill_qwen", *SUMS)
-    assert [row["ref"] for row in student.lineage()["parents"]] == [
-        "qwen2.5-math-1.5b@imported", "reasoning-data@small", "general-data@small"]
+    for name, base in (("distill_qwen", "qwen2.5-math-1.5b"), ("distill_llama", "llama-3.2-1b")):
+        assert [row["ref"] for row in run(name, *SUMS).lineage()["parents"]] == [
+            f"{base}@imported", "reasoning-data@small", "general-data@small"]
 
 
 def test_questions_too_long_for_what_is_collected_are_left_out(tmp_path):
