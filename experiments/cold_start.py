@@ -28,13 +28,13 @@ def get_config(scale: str) -> Experiment:
 
 
 def tiny() -> Experiment:
-    """Four epochs over one to two thousand of samples."""
+    """Three epochs over one to two thousand of samples."""
     return Experiment(
         name="dev1", scale="tiny", stage=sft.run, model=config.tiny(),
         parents=(("weights", "base@embedded"), ("data", "cold-start-data")),
         data=DataConfig(domains=(("countdown", 1.0),)),
-        optim=OptimConfig(name="muon", learning_rate=1e-3, schedule="cosine", warmup_steps=4, final_fraction=0.1),
-        sft=SFTConfig(epochs=4, batch=32, row_length=384, checkpoint_every=50),
+        optim=OptimConfig(name="adamw", learning_rate=5e-4, schedule="cosine", warmup_steps=4, final_fraction=0.1),
+        sft=SFTConfig(epochs=3, batch=32, row_length=384, checkpoint_every=50),
         evaluation=EvalConfig(problems=64, samples=16, max_new_tokens=304),
     )
 

@@ -194,6 +194,7 @@ class FilterConfig:
       repetition: largest share of the thought's n-grams of `ngram` words that came before in it.
       paragraph: most words of one paragraph of the thought; 0: any number.
       code_blocks: whether the thought may hold fenced code.
+      equations: whether plain equations of whole numbers in the thought ("3 * 5 = 15") have to hold.
     """
 
     language: float = 0.9
@@ -201,6 +202,7 @@ class FilterConfig:
     ngram: int = 8
     paragraph: int = 0
     code_blocks: bool = False
+    equations: bool = False
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,8 @@ class CollectConfig:
         domains whose answers are kept as they are, right or wrong (an ablation).
       few_shot: long chains of thought that the base (role "few_shot") is shown before a question; few_shot_samples:
         of each question. examples: "world", or a file of JSON lines with question and response, to draw them from.
-      refine: whether the chat model rewrites what was kept into a readable thought and a summary.
+      refine: whether the chat model rewrites what was kept into a readable thought and a summary, in the question's
+        language: the languages of a thought are then looked at afterwards.
       targets: (domain, samples) that are kept at most; () keeps all.
       decontaminate: suites of eval/suites.py whose questions must not share ten words with what is kept.
     """

@@ -172,9 +172,10 @@ def _spoken(segments: Sequence[words.Segment], latin: int, target: str) -> int:
 
     Too few different ones ("no ... no ... wait") tell no language apart: there the script decides.
     """
-    if len({word.lower() for row in segments for script, word in row if script == "Latin"}) < ENOUGH:
+    if latin < ENOUGH:
         return latin
-    return sum(len(piece) for piece in _pieces(segments) if _is_in(piece, target))
+    return sum(len(piece) for piece in _pieces(segments)
+               if len({word.lower() for word in piece}) < ENOUGH or _is_in(piece, target))
 
 
 def _pieces(segments: Sequence[words.Segment]) -> Iterator[list[str]]:

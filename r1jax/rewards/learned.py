@@ -183,8 +183,7 @@ def make_scorer(
 
 @partial(jax.jit, static_argnums=0)
 def _rewards(cfg: ModelConfig, params, tokens: jax.Array, lengths: jax.Array) -> jax.Array:
-    """[B] float32 on every device, the reward head at the last of the `lengths` [B] tokens of each row of tokens [B, T].
-    """
+    """[B] float32 on every device: the reward head at the last of the `lengths` [B] tokens of each row of [B, T]."""
     B, T = tokens.shape
     tokens, lengths = constrain(tokens, "batch", None), constrain(lengths, "batch")
     steps = jnp.broadcast_to(jnp.arange(T, dtype=jnp.int32)[None, :], (B, T))

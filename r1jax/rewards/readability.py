@@ -42,8 +42,9 @@ MIXED_LANGUAGES = "mixed languages"
 REPETITION = "repetition"
 ENDLESS_LOOP = "endless loop"
 LONG_PARAGRAPH = "long paragraph"
+WRONG_EQUATION = "wrong equation"
 FAULTS = (UNREADABLE_FORM, EMPTY_THOUGHT, CODE_BLOCK, ENDLESS_LOOP, REPETITION, WRONG_LANGUAGE, MIXED_LANGUAGES,
-          LONG_PARAGRAPH)
+          LONG_PARAGRAPH, WRONG_EQUATION)
 """What can be wrong with a response, in the order in which it is looked for: the first is said. Repetition comes before
 language, since one word over and over is in whatever language it is taken for."""
 
@@ -61,6 +62,11 @@ _PIECE = regex.compile(
 )
 _END = r"\r\n\v\f\x85\u2028\u2029"
 _BREAK = regex.compile(rf"(?:\r\n?|[{_END}])(?![^\S{_END}]*+\p{{Ll}}{{2}})")
+
+
+_EQUATION = regex.compile(r"(?<![\w.])(\d{1,12}) ?([-+*/]) ?(\d{1,12}) ?= ?(\d{1,12})(?![\w%])")
+_DECIMAL = regex.compile(r"[.,]\d")
+_JOINING = tuple("+-*/^=(){}\\×÷")
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,24 @@ def fault(problem_language: str, response: str, filters: FilterConfig, *, form: 
         return WRONG_LANGUAGE if share <= 1.0 - filters.language else MIXED_LANGUAGES
     if filters.paragraph and longest_paragraph(thought) > filters.paragraph:
         return LONG_PARAGRAPH
+    if filters.equations and wrong_equation(thought):
+        return WRONG_EQUATION
+    return ""
+
+
+def wrong_equation(text: str) -> str:
+    """The first plain equation of two whole numbers that does not hold, such as "3 * 5 = 16"; "" where there is none.
+
+    What is part of a longer expression ("2 + 3 * 5 = 17", "3 * 5 = 15 + 2") or has decimals is not read.
+    """
+    for found in _EQUATION.finditer(text):
+        before = text[max(found.start() - 3, 0):found.start()].rstrip()
+        after = text[found.end():found.end() + 3].lstrip()
+        if before[-1:] in _JOINING or after[:1] in _JOINING or _DECIMAL.match(after):
+            continue
+        a, op, b, value = int(found[1]), found[2], int(found[3]), int(found[4])
+        if not {"+": a + b == value, "-": a - b == value, "*": a * b == value, "/": b != 0 and a == b * value}[op]:
+            return found[0]
     return ""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from r1jax.core import keys
 from r1jax.core.config import Experiment
@@ -132,7 +132,8 @@ def maker(experiment: Experiment, context: Context, chat: Chat) -> Callable[[int
     def make(part: int) -> collecting.Part:
         counts: Counts = {}
         rows = trajectories.right(sampled(draw(part), part), config, chat, wording, counts)
-        rows = trajectories.readable(rows, config.filters, "answer", counts)
+        rows = trajectories.readable(rows, replace(config.filters, language=0.0) if config.refine else config.filters,
+                                     "answer", counts)
         rows = trajectories.chosen(rows, config.keep, trajectories.rng_of(experiment, part), counts)
         if not config.refine:
             return trajectories.part_of(rows, "reasoning", counts)
