@@ -1,0 +1,151 @@
+"""The chat model of a stage: which one, how it is asked, and when it counts as down or as talking nonsense."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from r1jax.core.errors import ConfigError, DataError
+from r1jax.core.settings import ChatConfig
+from r1jax.data.world.wording import TINY
+from r1jax.rewards.chat import Reply, Request
+from r1jax.rewards.wording import PAPER
+from r1jax.stages import chat as chats
+from r1jax.stages import rejection
+from r1jax.stages.judging import policy_chat
+from r1jax.stages.policies import load_policy
+from r1jax.store import hosts
+from tests.stages.collected import experiment, put_policy, silent
+
+
+def with_chat(config, *parents):
+    return experiment(rejection.run, chat=config, parents=tuple(("chat", ref) for ref in parents))
+
+
+def test_wordings_by_name():
+    assert chats.wording(with_chat(ChatConfig(wording="tiny"))) is TINY
+    assert chats.wording(with_chat(ChatConfig())) is PAPER
+    with pytest.raises(ConfigError, match="chat.wording='dutch' is unknown; use paper or tiny"):
+        chats.wording(with_chat(ChatConfig(wording="dutch")))
+
+
+@pytest.mark.parametrize(("config", "parents", "sentence"), [
+    (None, ("chat",), "records needs a chat model: give the experiment file chat=ChatConfig"),
+    (ChatConfig(), (), "records needs one chat model and has none: set chat.endpoint=http://HOST/v1#MODEL, or give"),
+    (ChatConfig("http://h/v1#m"), ("chat@tiny",), "and has http://h/v1#m and chat@tiny"),
+    (ChatConfig(), ("chat@tiny", "chat@other"), "2 parents in the role 'chat', chat@tiny and chat@other; leave one"),
+    (ChatConfig("localhost:8000#m"), (), "chat.endpoint='localhost:8000#m' is no endpoint"),
+])
+def test_neither_both_or_several_are_refused(config, parents, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        chats.check(with_chat(config, *parents))
+
+
+def test_one_of_either_kind_is_taken():
+    chats.check(with_chat(ChatConfig("https://h/v1#m")))
+    chats.check(with_chat(ChatConfig(), "chat@tiny"))
+
+
+REQUESTS = [Request((("user", str(number)),)) for number in range(60)]
+
+
+def failing(count):
+    return lambda requests: [silent(f"fault {i}") if i < count else Reply(request.messages[0][1])
+                             for i, request in enumerate(requests)]
+
+
+@pytest.mark.parametrize(("requests", "lost", "down"), [
+    (1, 1, False), (2, 1, False), (2, 2, True), (19, 1, False), (19, 2, True), (20, 2, False), (20, 3, True),
+    (60, 6, False), (60, 7, True), (60, 60, True), (60, 0, False), (0, 0, False),
+])
+def test_more_than_one_and_more_than_a_tenth_without_a_reply_is_down(requests, lost, down):
+    chat = chats.attended(failing(lost))
+    if not down:
+        replies = chat(REQUESTS[:requests])
+        assert [bool(reply.error) for reply in replies] == [i < lost for i in range(requests)]
+        return
+    with pytest.raises(chats.ChatDown) as told:
+        chat(REQUESTS[:requests])
+    assert str(told.value) == (f"The chat model did not answer {lost} of {requests} requests (fault 0): give the same "
+                               "command again when it is up; what was collected is kept.")
+    assert isinstance(told.value, DataError)
+
+
+@given(st.integers(0, 200), st.integers(0, 200))
+def test_nonsense_is_more_than_half_of_enough(malformed, replies):
+    nonsense = replies >= 32 and 2 * malformed > replies
+    try:
+        chats.refuse_nonsense("a verdict", malformed, replies)
+    except DataError as told:
+        assert nonsense and str(told).startswith(f"{malformed} of {replies} replies of the chat model, asked for a ver")
+    else:
+        assert not nonsense
+
+
+def test_several_hosts_ask_once_and_read_the_same(monkeypatch):
+    """Two processes, as on_primary sees them: the second gets what the first heard, and asks nobody."""
+    calls, sent = [], []
+
+    def chat(requests):
+        calls.append(len(requests))
+        return [Reply("河 \ud83d", "length", 3, 4, reasoning="so"), silent()]
+
+    shared = chats.shared(chat)
+    assert shared(REQUESTS[:2]) == chat(REQUESTS[:2]) and calls == [2, 2]
+    monkeypatch.setattr(hosts.jax, "process_count", lambda: 2)
+    monkeypatch.setattr(hosts, "_broadcast", lambda value: sent.append(value) or value)
+    first = shared(REQUESTS[:2])
+    monkeypatch.setattr(hosts.jax, "process_index", lambda: 1)
+    monkeypatch.setattr(hosts, "_broadcast", lambda value: sent[0])
+    second = shared(REQUESTS[:2])
+    assert first == second == [Reply("河 \ud83d", "length", 3, 4, reasoning="so"), silent()]
+    assert calls == [2, 2, 2]
+
+
+def test_a_stage_asks_its_parent_and_stops_when_that_is_down(monkeypatch):
+    monkeypatch.setattr(chats, "artifact_policy", lambda artifact, mesh: artifact)
+    monkeypatch.setattr(chats, "policy_chat", lambda policy: failing({"up": 1, "down": 9}[policy]))
+
+    class Context:
+        parents, mesh = {"chat": "up"}, None
+
+    base = with_chat(ChatConfig(wording="tiny"), "chat@tiny")
+    assert chats.stage_chat(base, Context)(REQUESTS[:3])[1:] == [Reply("1"), Reply("2")]
+    Context.parents = {"chat": "down"}
+    with pytest.raises(chats.ChatDown):
+        chats.stage_chat(base, Context)(REQUESTS[:9])
+
+
+# Our own engine as a chat model.
+
+
+@pytest.fixture
+def model(tmp_path, micro, policy):
+    put_policy(tmp_path / "store", "chat", micro(), policy)
+    return load_policy(str(tmp_path / "store"), "chat@micro", slots=8)
+
+
+def test_a_request_that_leaves_no_room_is_cut_off_and_the_others_are_answered(model):
+    short = replace(model, model=replace(model.model, max_length=64))
+    long = "4 " * 60
+    asked = [Request((("user", text),), 1.0, max_tokens=8, seed=seed) for seed, text in enumerate(
+        (f"use {long}", "use 4 .", f"{long} .", "use 5 ."))]
+    replies = policy_chat(short)(asked)
+    assert [(reply.text, reply.finish_reason) for reply in replies[::2]] == [("", "length")] * 2
+    assert replies[1].text and replies[3].text
+    assert policy_chat(short)(asked[1:2] + asked[3:]) == replies[1::2]  # a draw belongs to its seed
+    assert policy_chat(short)(asked[:1]) == replies[:1] and policy_chat(short)([]) == []
+
+
+def test_questions_of_many_lengths_share_one_program(model, monkeypatch):
+    from r1jax.stages import judging
+
+    rooms = []
+    respond = judging.respond
+    monkeypatch.setattr(judging, "respond", lambda *args, **kw: rooms.append(kw["max_prompt_tokens"]) or respond(
+        *args, **kw))
+    for words in (1, 20, 40):
+        policy_chat(model)([Request((("user", "4 " * words),), max_tokens=4)])
+    policy_chat(model)([Request((("user", "4 " * 80),), max_tokens=4)])
+    assert rooms == [64, 64, 64, 128]
