@@ -19,7 +19,7 @@ SCALES = ("tiny",)
 FOLDER = Path(__file__).parents[1]
 FILES = {
     "tiny": ("ablations/language_reward.py:tiny", "ablations/small_clip.py:tiny", "ablations/small_model_rl.py:tiny",
-             "ablations/small_model_rl.py:llama", "distill_qwen.py:tiny", "distill_llama.py:tiny",
+             "ablations/small_model_rl_llama.py:tiny", "distill_qwen.py:tiny", "distill_llama.py:tiny",
              "ablations/rl_on_distilled.py:tiny", "ablations/rejection_filters.py:tiny",
              "ablations/reward_hacking.py:tiny"),
 }

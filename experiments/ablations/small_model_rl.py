@@ -3,8 +3,7 @@
 Paper: DeepSeek-R1, arXiv 2501.12948, section 4.1 (version 2, section F.1): large-scale reinforcement of Qwen2.5-32B
 reaches 47.0 % on AIME 2024, its distilled sister 72.6 %.
 
-    r1jax run experiments/ablations/small_model_rl.py:tiny      two CPU cores; the shipped student in Qwen's form
-    r1jax run experiments/ablations/small_model_rl.py:llama     the one in Llama's form
+    r1jax run experiments/ablations/small_model_rl.py:tiny      two CPU cores
 """
 
 from dataclasses import replace
@@ -13,12 +12,16 @@ from pathlib import Path
 from r1jax.core.config import Experiment, load
 from r1jax.stages.embedded import model
 
-SCALES = ("tiny", "llama")
+SCALES = ("tiny",)
 
 
 def get_config(scale: str) -> Experiment:
-    """R1-Zero's own recipe on the student of one family."""
-    family = {"tiny": "qwen", "llama": "llama"}[scale]
-    base = load(f"{Path(__file__).parents[1] / 'r1_zero.py'}:tiny")
-    return replace(base, name=f"zero-{family}", scale="tiny", model=model(f"student-{family}"),
+    """R1-Zero's own recipe on the shipped student of Qwen's form."""
+    return of_family("qwen", scale)
+
+
+def of_family(family: str, scale: str) -> Experiment:
+    """The same on the shipped student of a family."""
+    base = load(f"{Path(__file__).parents[1] / 'r1_zero.py'}:{scale}")
+    return replace(base, name=f"zero-{family}", model=model(f"student-{family}"),
                    parents=(("weights", f"student-{family}@embedded"),))

@@ -34,7 +34,7 @@ _EXPERIMENTS = {
     "reward-hacking": "ablations/reward_hacking",
     "distill-qwen-rl": "ablations/rl_on_distilled",
     "zero-qwen": "ablations/small_model_rl",
-    "zero-llama": "ablations/small_model_rl:llama",
+    "zero-llama": "ablations/small_model_rl_llama",
     "reasoning-data-no-judge": "ablations/rejection_filters",
     "dev3-no-judge": "ablations/rejection_filters",
     "reasoning-data-no-filters": "ablations/rejection_filters",

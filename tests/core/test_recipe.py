@@ -183,4 +183,4 @@ def test_a_missing_artifact_is_made_by_the_file_that_is_named_for_it():
     assert command("dev1@tiny-seed1", "store") == (  # whose parents are of that seed, as the recipe gives them
         "r1jax run experiments/recipe.py:tiny --until dev1 --version tiny-seed1 --store store --set seed=1")
     assert command("zero-llama@tiny", "store") == (
-        "r1jax run experiments/ablations/small_model_rl.py:llama --store store")
+        "r1jax run experiments/ablations/small_model_rl_llama.py:tiny --store store")
