@@ -214,6 +214,19 @@ def test_unchecked_domains_stay_unchecked_after_refining(monkeypatch):
     assert part.counts == {"open": {"asked": 4, "cut off": 1, "kept": 3}}
 
 
+MIXED = "first I add the two numbers 然后 我 看 它 对 不 对 , and so I am done with it"
+
+
+@pytest.mark.parametrize("refine", [True, False])
+def test_languages_are_looked_at_after_refining_where_there_is_any(monkeypatch, refine):
+    clerk = Clerk(lambda text: "first I add the two numbers and then I see that all is well , so I am done"
+                  if text.startswith("write in English") else None)
+    by_hand(monkeypatch, cold_start, lambda problem, sample: solved(4, thought=MIXED), [sum_of(4)])
+    collect = replace(REFINE, samples=1, refine=refine)
+    part = cold_start.maker(experiment(cold_start.run, collect), CONTEXT, clerk)(0)
+    assert part.counts == {"countdown": {"asked": 1} | ({"kept": 1} if refine else {"mixed languages": 1})}
+
+
 def test_a_refined_thought_in_another_language_goes(monkeypatch):
     clerk = Clerk(lambda text: "我 想 把 两 个 数 加 起来 就 得到 五" if text.startswith("write") else
                   "我 要 一 个 和 ." if text.startswith("begin") else None)

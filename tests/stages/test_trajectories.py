@@ -14,6 +14,7 @@ from r1jax.core.records import Problem
 from r1jax.core.settings import ChatConfig, CollectConfig, DataConfig, FilterConfig
 from r1jax.data import record_files
 from r1jax.data.world.wording import TINY
+from r1jax.rewards import readability
 from r1jax.stages import rejection, trajectories
 from r1jax.stages.policies import load_policy
 from r1jax.stages.trajectories import Sampled
@@ -84,12 +85,17 @@ FAULTY = {
     "wrong language": "<think> 我 想 先 加 三 再 减 四 这样 就 得到 九 </think> so 5",
     "mixed languages": "<think> first I add three , 然后 减 四 , then there are nine left </think> so 5",
     "long paragraph": f"<think> {' '.join(f'then {i} is more than {i - 1}' for i in range(9))} </think> so 5",
+    "wrong equation": "<think> first 3 * 5 = 16 , so it is more than ten , and I am done with it </think> so 16",
 }
+
+
+def test_all_faults_are_here():
+    assert set(FAULTY) == set(readability.FAULTS)
 
 
 @pytest.mark.parametrize("reason", FAULTY)
 def test_every_fault_of_a_text_is_counted_by_its_name(reason):
-    filters, counts = FilterConfig(language=0.8, paragraph=30), {}
+    filters, counts = FilterConfig(language=0.8, paragraph=30, equations=True), {}
     good = "<think> I add . </think> so 5"
     rows = said(collected.sum_of(4), good, FAULTY[reason], good)
     assert trajectories.readable(rows, filters, "summary", counts) == [rows[0], rows[2]]
