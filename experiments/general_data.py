@@ -14,7 +14,7 @@ small, paper: not run.
 """
 
 from r1jax.core.config import Experiment
-from r1jax.core.settings import ChatConfig, CollectConfig, DataConfig, MeshConfig
+from r1jax.core.settings import ChatConfig, CollectConfig, DataConfig, FilterConfig, MeshConfig
 from r1jax.models import config
 from r1jax.stages import general_data
 
@@ -27,13 +27,14 @@ def get_config(scale: str) -> Experiment:
 
 
 def tiny() -> Experiment:
-    """The tiny world's general questions."""
+    """The tiny world's general questions; a thought about a translation is in two languages by its nature."""
     return Experiment(
         name="general-data", scale="tiny", stage=general_data.run, model=config.tiny(),
         parents=(("chat", "chat@embedded"),),
         data=DataConfig(domains=(("general", 1.0),)),
         chat=ChatConfig(wording="tiny"),
-        collect=CollectConfig(questions=768, questions_per_file=192, samples=2, keep=2, max_new_tokens=64),
+        collect=CollectConfig(questions=768, questions_per_file=192, samples=2, keep=2, max_new_tokens=64,
+                              filters=FilterConfig(language=0.0)),
     )
 
 
