@@ -29,8 +29,7 @@ FOLDER = Path(__file__).parent
 STAGES = ("r1_zero", "cold_start_data", "cold_start", "reasoning_rl", "rejection_data", "general_data", "rejection_sft",
           "preferences", "safety_labels", "reward_models", "safety_model", "final_rl")
 FILES = {
-    "tiny": ("r1_zero", "cold_start_data", "cold_start", "reasoning_rl", "rejection_data", "general_data",
-             "rejection_sft", "preferences", "safety_labels", "reward_models", "safety_model", "final_rl"),
+    "tiny": (*STAGES, "distill_qwen", "distill_llama"),
     "small": (*STAGES, "distill_qwen", "distill_llama"),
     "paper": (*STAGES, "distill_qwen", "distill_llama"),
 }
@@ -50,12 +49,14 @@ QUICK = (
     # two rollouts; of r1 the second has the general questions
     "rl.steps=4", "rl.minibatches=2", "rl.questions=16", "rl.group_size=8", "rl.checkpoint_every=2",
     "rl.reference_every=2", "r1.rl.last_part.steps=2", "optim.warmup_steps=0",
-    "collect.questions=64", "collect.questions_per_file=32", "preference-data.collect.questions=128",
-    "safety-data.collect.questions=128",
+    "collect.questions=64", "collect.questions_per_file=32", "collect.slots=24", "preference-data.collect.questions=128",
+    "preference-data.collect.questions_per_file=64", "safety-data.collect.questions=256",
+    "safety-data.collect.questions_per_file=128",
     # little data, seen so often that what is made from them keeps to R1's form
     "sft.batch=8", "sft.epochs=8", "sft.checkpoint_every=20", "sft.log_every=10", "dev1.optim.learning_rate=3e-3",
     "reward_model.batch=8", "reward_model.epochs=6", "reward_model.checkpoint_every=20",
-    "evaluation.every=4", "evaluation.problems=8", "evaluation.samples=4",
+    "safety-rm.reward_model.epochs=3",
+    "evaluation.every=4", "evaluation.problems=8", "evaluation.samples=3",
 )
 """What the quick form changes of the tiny one, as with --set."""
 

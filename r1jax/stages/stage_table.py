@@ -46,6 +46,7 @@ DISTINCT = 2000  # draws, by which all held-out open and general questions have 
 EASY = 2  # samples of a question of the domains with short responses, at most
 PER_GENERAL = 8
 REWARD_MODELS = ("helpful-rm", "safety-rm")
+TOKENS_PER_BATCH = 4096  # that a reward model reads at once
 SHIPPED = "embedded"
 
 
@@ -231,7 +232,7 @@ def _scored(store: Store, version: str, sampled: Mapping[str, Samples]) -> dict[
         artifact = store.get(ref)
         sets = artifact.config()["reward_model"]["sets"]
         with jax.set_mesh(mesh):
-            reward = load_reward_model(artifact, Context(mesh, None, store, {}))
+            reward = load_reward_model(artifact, Context(mesh, None, store, {}), TOKENS_PER_BATCH)
             for policy, samples in sampled.items():
                 own = [(problem, rows) for problem, rows in samples if problem.meta["set"] in sets]
                 problems = [problem for problem, rows in own for _ in rows]
