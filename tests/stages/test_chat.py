@@ -1,6 +1,7 @@
 """The chat model of a stage: which one, how it is asked, and when it counts as down or as talking nonsense."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -9,13 +10,13 @@ from hypothesis import strategies as st
 from r1jax.core.errors import ConfigError, DataError
 from r1jax.core.settings import ChatConfig
 from r1jax.data.world.wording import TINY
-from r1jax.rewards.chat import Reply, Request
+from r1jax.rewards.chat import Reply, Request, Usage
 from r1jax.rewards.wording import PAPER
 from r1jax.stages import chat as chats
 from r1jax.stages import rejection
 from r1jax.stages.judging import policy_chat
 from r1jax.stages.policies import load_policy
-from r1jax.store import hosts
+from r1jax.store import Store, hosts
 from tests.stages.collected import experiment, put_policy, silent
 
 
@@ -115,6 +116,37 @@ def test_a_stage_asks_its_parent_and_stops_when_that_is_down(monkeypatch):
     Context.parents = {"chat": "down"}
     with pytest.raises(chats.ChatDown):
         chats.stage_chat(base, Context)(REQUESTS[:9])
+
+
+class Server:
+    """An endpoint that does not answer what `down` says, and counts what it is asked."""
+
+    def __init__(self, config):
+        self.config, self.usage, self.asked, self.down = config, Usage(), [], set()
+        Server.made = self
+
+    def chat(self, requests, on_reply):
+        for index, request in enumerate(requests):
+            text = request.messages[0][1]
+            self.asked.append(text)
+            on_reply(index, silent() if text in self.down else Reply(f"reply to {text}"))
+
+
+def test_an_endpoints_replies_are_kept_and_only_what_failed_is_asked_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(chats, "Endpoint", Server)
+    base = with_chat(ChatConfig("http://host/v1#large", concurrency=3))
+    context = SimpleNamespace(store=Store(tmp_path / "store"), parents={})
+    chat = chats.stage_chat(base, context)
+    server = Server.made
+    assert (server.config.url, server.config.model, server.config.concurrency) == ("http://host/v1", "large", 3)
+    server.down = {"1", "2"}
+    with pytest.raises(chats.ChatDown, match="did not answer 2 of 5 requests"):
+        chat(REQUESTS[:5])
+    server.down = set()
+    assert [reply.text for reply in chat(REQUESTS[:5])] == [f"reply to {n}" for n in range(5)]
+    assert server.asked == ["0", "1", "2", "3", "4", "1", "2"]
+    again = chats.stage_chat(base, context)  # as a run that is given again
+    assert [reply.text for reply in again(REQUESTS[:6])][5] == "reply to 5" and Server.made.asked == ["5"]
 
 
 # Our own engine as a chat model.

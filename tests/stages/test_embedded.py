@@ -112,6 +112,35 @@ def test_a_base_that_passes_is_shipped_with_its_record(tmp_path, monkeypatch):
     assert all(map(np.array_equal, jax.tree.leaves(embedded.params()), jax.tree.leaves(params)))
 
 
+@pytest.mark.parametrize("name", embedded.NAMES)
+def test_every_shipped_model_has_its_file_and_what_was_measured(name):
+    if not embedded.path(name).exists():
+        pytest.skip(f"{name} is not shipped yet")
+    model, record = embedded.model(name), embedded.record(name)
+    assert record["command"] == f"r1jax run experiments/{name.replace('-', '_')}.py:tiny"
+    assert (ROOT / record["command"].split()[2].removesuffix(":tiny")).is_file()
+    assert jax.tree.map(np.shape, embedded.params(name)) == jax.tree.map(lambda x: x.shape, spec.abstract(model))
+    policy = load_policy("", f"embedded:{name}", slots=8)
+    assert policy.model == model and policy.max_new_tokens == record["max_new_tokens"] < model.max_length
+
+
+def test_what_is_not_shipped_is_refused_by_name(tmp_path, monkeypatch):
+    store = Store(tmp_path / "store")
+    with pytest.raises(DataError, match="judge@embedded is not shipped; the models that are: base, chat, student-qwen"):
+        embedded.adopt(store, ["base@tiny", "judge@embedded"])
+    monkeypatch.setattr(embedded, "PATH", tmp_path / "base.safetensors")
+    with pytest.raises(DataError, match="The embedded chat is missing .* build it with: r1jax run experiments/chat.py"):
+        embedded.adopt(store, ["chat@embedded"])
+    with store.begin("dev1", "tiny", fingerprint="f", config={}) as artifact:
+        artifact.finish({"eval/x": 1.0})
+    with pytest.raises(DataError, match="dev1@tiny is none of the models that are shipped: base, chat"):
+        embedded.ship(str(tmp_path / "store"), "dev1@tiny")
+    with store.begin("chat", "tiny", fingerprint="f", config={}):
+        pass
+    with pytest.raises(DataError, match="chat@tiny is not fit to ship: it is not finished"):
+        embedded.ship(str(tmp_path / "store"), "chat@tiny")
+
+
 @pytest.mark.slow
 def test_the_shipped_base_scores_as_recorded(context):
     """The same questions with a quarter of the samples: within four standard errors of what was recorded."""

@@ -197,7 +197,7 @@ def test_what_is_no_model_is_a_sentence(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="without a config.json"):
         load_policy(str(tmp_path / "store"), str(tmp_path / "empty"))
-    with pytest.raises(ConfigError, match="the model that is shipped is 'embedded:base'"):
+    with pytest.raises(ConfigError, match="the models that are shipped are embedded:base, embedded:chat"):
         load_policy(str(tmp_path / "store"), "embedded:bse")
     with pytest.raises(StoreError, match="no r1jax store"):
         load_policy(str(tmp_path / "store"), "r1@tiny")
