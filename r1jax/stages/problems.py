@@ -41,7 +41,10 @@ def digests(experiment: Experiment) -> dict[str, str]:
     for data, source in ((one, source) for one in read for source in _shares(one)[0]):
         known = "" if data.pass_rates or not sources.is_named(source) else sources.version(source)
         marks += [known] if known else [files.content_digest(p) for side in _sides(data, source) for p in side]
-    return {"data": files.digest(*sorted(marks))} if read else {}
+    shown = experiment.collect.examples if experiment.collect and experiment.collect.few_shot else "world"
+    there = shown != "world" and Path(shown).is_file()  # a file that is not there is the stage's to refuse
+    found = {"examples": files.digest(Path(shown).read_text())} if there else {}
+    return found | ({"data": files.digest(*sorted(marks))} if read else {})
 
 
 def held_out(experiment: Experiment, context: Context) -> list[Problem]:

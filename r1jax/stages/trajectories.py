@@ -19,7 +19,7 @@ from r1jax.core.errors import ConfigError
 from r1jax.core.records import Completion, Problem, Verdict
 from r1jax.core.settings import CollectConfig, FilterConfig
 from r1jax.data.near_duplicates import NearDuplicates
-from r1jax.data.world import domains as world
+from r1jax.data.world import corpus
 from r1jax.rewards import accuracy, judge, readability
 from r1jax.rewards.chat import Chat
 from r1jax.rewards.verdicts import MALFORMED
@@ -37,7 +37,7 @@ from r1jax.text.wording import Wording
 
 ASKED, KEPT, SURPLUS, CUT = collecting.ASKED, collecting.KEPT, "not needed", "cut off"
 UNCHECKED = "unchecked"
-WORLD = ("countdown", *world.DOMAINS, "open")
+WORLD = corpus.DOMAINS
 
 Counts = dict[str, Counter]
 """Domain -> reason -> samples."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from r1jax.core.errors import DataError
+from r1jax.core.errors import ConfigError, DataError
 from r1jax.core.records import Problem
 from r1jax.core.tags import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
 from r1jax.data.world import countdown, domains, general, wording
@@ -15,6 +15,7 @@ MIXTURE = {"countdown": 0.49, "last_step": 0.17, "arithmetic": 0.12, "logic": 0.
            "general": 0.05}
 BOXED_SHARE = 0.15  # of the tagged documents: written as solutions are elsewhere, without tags, the answer in a box
 CHINESE_SHARE = 0.3
+DOMAINS = ("countdown", *domains.DOMAINS, "open")
 _AFTER_THE_BASE = {"general": general.draw, "open": general.open_question}  # questions that the base has not read
 
 
@@ -66,6 +67,9 @@ def world_problems(seed: int, count: int, *, split: str, shares: dict[str, float
       shares: domain -> share. languages: language -> share.
       unique: draw no question id twice (a domain that has too few raises after many tries).
     """
+    if unknown := [name for name in shares if name not in DOMAINS]:
+        raise ConfigError(f"data.domains asks for {', '.join(unknown)}, of which the tiny world has no questions; its "
+                          f"domains are {', '.join(DOMAINS)}.")
     rng = random.Random(f"problems/{split}/{seed}")
     found: dict[str, Problem] = {}
     drawn: list[Problem] = []
@@ -86,4 +90,5 @@ def world_problems(seed: int, count: int, *, split: str, shares: dict[str, float
     if len(drawn) == count:
         return drawn
     raise DataError(f"The tiny world has only {len(drawn)} distinct {split} questions of {shares}; {count} were "
-                    "asked for: ask for fewer (rl.questions, evaluation.problems or --limit).")
+                    "asked for: ask for fewer (rl.questions, collect.questions_per_file, evaluation.problems or "
+                    "--limit).")
