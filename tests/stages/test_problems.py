@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from r1jax.core import keys
-from r1jax.core.config import load
+from r1jax.core.config import Experiment, load
 from r1jax.core.errors import ConfigError, DataError
-from r1jax.core.settings import DataConfig, EvalConfig, LastPart
+from r1jax.core.settings import CollectConfig, DataConfig, EvalConfig, LastPart
 from r1jax.data import procedural, sources
 from r1jax.data.world.corpus import world_problems
 from r1jax.stages import evaluation, problems
@@ -332,3 +332,17 @@ def test_the_experiments_name_sets_that_exist():
     assert shares == [26.0, 17.0, 22.0, 15.0]  # thousands of prompts: table 4
     changed = load(f"{R1_ZERO}:paper", ["data.mixture=(('gsm8k', 1),)", "data.pass_rate=(0.1, 0.9)"]).data
     assert changed.mixture == (("gsm8k", 1.0),) and changed.pass_rate == (0.1, 0.9)
+
+
+def test_examples_that_are_shown_belong_to_what_a_run_is(tmp_path):
+    shown = tmp_path / "chains.jsonl"
+    shown.write_text('{"question": "a", "response": "b"}\n')
+
+    def marks(**changes):
+        collect = CollectConfig(questions=1, samples=1, max_new_tokens=1, examples=str(shown), **changes)
+        return problems.digests(Experiment("x", "tiny", None, None, collect=collect))
+
+    first = marks(few_shot=1)
+    assert first.keys() == {"examples"} and marks() == {}  # nothing is shown
+    shown.write_text('{"question": "a", "response": "c"}\n')
+    assert marks(few_shot=1) != first
