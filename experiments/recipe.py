@@ -49,7 +49,8 @@ QUICK = (
     # two rollouts; of r1 the second has the general questions
     "rl.steps=4", "rl.minibatches=2", "rl.questions=16", "rl.group_size=8", "rl.checkpoint_every=2",
     "rl.reference_every=2", "r1.rl.last_part.steps=2", "optim.warmup_steps=0",
-    "collect.questions=64", "collect.questions_per_file=32", "collect.slots=24", "preference-data.collect.questions=128",
+    "collect.questions=64", "collect.questions_per_file=32", "collect.slots=24",
+    "preference-data.collect.questions=128",
     "preference-data.collect.questions_per_file=64", "safety-data.collect.questions=256",
     "safety-data.collect.questions_per_file=128",
     # little data, seen so often that what is made from them keeps to R1's form
