@@ -46,18 +46,19 @@ QUICK = (
     # one token budget and one length of rows, so that stages share their compiled programs
     "evaluation.max_new_tokens=192", "rl.max_new_tokens=((0, 192),)", "rl.max_prompt_tokens=48", "rl.row_length=256",
     "sft.row_length=256", "cold-start-data.collect.max_new_tokens=192", "reasoning-data.collect.max_new_tokens=192",
+    "collect.slots=24", "evaluation.problems=8", "evaluation.samples=3",
     # two rollouts; of r1 the second has the general questions
     "rl.steps=4", "rl.minibatches=2", "rl.questions=16", "rl.group_size=8", "rl.checkpoint_every=2",
-    "rl.reference_every=2", "r1.rl.last_part.steps=2", "optim.warmup_steps=0",
-    "collect.questions=64", "collect.questions_per_file=32", "collect.slots=24",
-    "preference-data.collect.questions=128",
-    "preference-data.collect.questions_per_file=64", "safety-data.collect.questions=256",
-    "safety-data.collect.questions_per_file=128",
-    # little data, seen so often that what is made from them keeps to R1's form
-    "sft.batch=8", "sft.epochs=8", "sft.checkpoint_every=20", "sft.log_every=10", "dev1.optim.learning_rate=3e-3",
-    "reward_model.batch=8", "reward_model.epochs=6", "reward_model.checkpoint_every=20",
-    "safety-rm.reward_model.epochs=3",
-    "evaluation.every=4", "evaluation.problems=8", "evaluation.samples=3",
+    "rl.reference_every=2", "r1.rl.last_part.steps=2", "optim.warmup_steps=0", "evaluation.every=4",
+    # every data set in two files; few general questions are helpful, and fewer requests
+    "collect.questions=64", "collect.questions_per_file=32",
+    "preference-data.collect.questions=128", "preference-data.collect.questions_per_file=64",
+    "safety-data.collect.questions=256", "safety-data.collect.questions_per_file=128",
+    # little data, seen so often that what learns from them keeps to R1's form
+    "sft.batch=8", "sft.epochs=8", "sft.checkpoint_every=20", "sft.log_every=10", "dev3.optim.learning_rate=1e-3",
+    "distill-qwen.sft.epochs=4", "distill-llama.sft.epochs=4",
+    "reward_model.batch=8", "reward_model.epochs=6", "safety-rm.reward_model.epochs=3",
+    "reward_model.checkpoint_every=20",
 )
 """What the quick form changes of the tiny one, as with --set."""
 
