@@ -27,14 +27,17 @@ def get_config(scale: str) -> Experiment:
 
 
 def tiny() -> Experiment:
-    """The tiny world's general questions; a thought about a translation is in two languages by its nature."""
+    """The tiny world's general questions; a thought about a translation is in two languages by its nature.
+
+    The world has some three hundred of them, each asked several times: equal responses stay.
+    """
     return Experiment(
         name="general-data", scale="tiny", stage=general_data.run, model=config.tiny(),
         parents=(("chat", "chat@embedded"),),
         data=DataConfig(domains=(("general", 1.0),)),
         chat=ChatConfig(wording="tiny"),
-        collect=CollectConfig(questions=768, questions_per_file=192, samples=2, keep=2, max_new_tokens=64,
-                              filters=FilterConfig(language=0.0)),
+        collect=CollectConfig(questions=1536, questions_per_file=256, samples=1, max_new_tokens=64,
+                              filters=FilterConfig(language=0.0), duplicates=True),
     )
 
 

@@ -219,6 +219,8 @@ class CollectConfig:
       refine: whether the chat model rewrites what was kept into a readable thought and a summary, in the question's
         language: the languages of a thought are then looked at afterwards.
       targets: (domain, samples) that are kept at most; () keeps all.
+      duplicates: whether equal and nearly equal samples stay. Where the same question is asked often, leaving them out
+        makes rare answers as frequent as common ones.
       decontaminate: suites of eval/suites.py whose questions must not share ten words with what is kept.
     """
 
@@ -239,6 +241,7 @@ class CollectConfig:
     refine: bool = False
     filters: FilterConfig = field(default_factory=FilterConfig)
     targets: tuple[tuple[str, int], ...] = ()
+    duplicates: bool = False
     decontaminate: tuple[str, ...] = ()
 
 

@@ -212,7 +212,7 @@ def suite_questions(names: Sequence[str]) -> dict[str, list[Problem]]:
 
 
 def finish_training(targets: Sequence[tuple[str, int]] = (), against: Mapping[str, Iterable[Problem]] | None = None,
-                    near: Near | None = None) -> Finish:
+                    near: Near | None = None, duplicates: bool = False) -> Finish:
     """What stays of training records, first come, first kept, in their order; made anew for every `conclude`.
 
     A record is left out, and counted under the first of these that holds: it shares a run of ten words with a suite's
@@ -223,6 +223,7 @@ def finish_training(targets: Sequence[tuple[str, int]] = (), against: Mapping[st
     Args:
       targets: (domain, records that are kept at most) rows; a domain without a row keeps all.
       against: suite -> its questions. near: where near duplicates of question and response are left out too.
+      duplicates: whether equal ones stay.
     """
     limits = dict(targets)
     index = decontaminate.index(against) if against else None
@@ -239,7 +240,7 @@ def finish_training(targets: Sequence[tuple[str, int]] = (), against: Mapping[st
                     return OVERLAP
             said = f"{normal(row['question'])}\0{normal(row['response'])}"
             mark = hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-            if mark in seen:
+            if mark in seen and not duplicates:
                 return REPEATED
             seen.add(mark)
             if near is not None and not near.add(f"{row['question']}\n{row['response']}"):

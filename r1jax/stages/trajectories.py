@@ -189,7 +189,9 @@ def conclude(experiment: Experiment, artifact: Artifact) -> dict[str, float]:
     """Writes what stays after duplicates, overlap with suites and targets; says the table, returns it as figures."""
     config = experiment.collect
     against = collecting.suite_questions(config.decontaminate) or None
-    table = collecting.conclude(artifact, collecting.finish_training(config.targets, against, NearDuplicates()))
+    near = None if config.duplicates else NearDuplicates()
+    finish = collecting.finish_training(config.targets, against, near, config.duplicates)
+    table = collecting.conclude(artifact, finish)
     log.say(f"{artifact.ref}: what was asked, removed and kept\n{collecting.format_table(table)}")
     return collecting.figures(table)
 
