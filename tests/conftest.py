@@ -9,6 +9,7 @@ optimizer cannot have it.
 """
 
 import os
+from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
@@ -36,3 +37,25 @@ def strict_dtypes(request):
     strict = request.path.parent.name in STRICT_DTYPES
     with jax.numpy_dtype_promotion("strict" if strict else "standard"):
         yield
+
+
+@pytest.fixture
+def clean_kernel(tmp_path, monkeypatch):
+    """Runs a notebook in a kernel of this interpreter on one CPU device, whatever kernels or profiles are installed."""
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+
+    def execute(notebook):
+        own = KernelSpecManager(kernel_dirs=[])  # no installed kernelspec is looked at: what is left is sys.executable
+        manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=own)
+        NotebookClient(notebook, km=manager, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+    return execute

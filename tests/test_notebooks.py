@@ -4,9 +4,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from jupyter_client.kernelspec import KernelSpecManager
-from jupyter_client.manager import AsyncKernelManager
-from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "colab").glob("*.ipynb"))
@@ -23,7 +20,11 @@ assert table[0, END] > 0.9                                 # it has learned when
 assert grade(problem, f"<think> so </think> <answer> {problem.answer} </answer>", True) == (True, True)
 """,
 }
-PRINTS = {"01_grpo_by_hand": ["by hand = r1jax: True", "NaN in the padding:      by hand nan, r1jax -0.001"]}
+ELSEWHERE = {"02_the_r1_recipe": "test_quick_recipe.py"}  # run by the test that makes its store
+PRINTS = {
+    "01_grpo_by_hand": ["by hand = r1jax: True", "NaN in the padding:      by hand nan, r1jax -0.001"],
+    "02_the_r1_recipe": ["all finished: True", "every sample is accounted for: True"],
+}
 
 
 def printed(notebook):
@@ -32,29 +33,12 @@ def printed(notebook):
     return "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
 
 
-@pytest.fixture
-def clean_kernel(tmp_path, monkeypatch):
-    """Runs a notebook in a kernel of this interpreter on one CPU device, whatever kernels or profiles are installed."""
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    monkeypatch.delenv("XLA_FLAGS", raising=False)
-    monkeypatch.delenv("MPLBACKEND", raising=False)
-
-    def execute(notebook):
-        own = KernelSpecManager(kernel_dirs=[])  # no installed kernelspec is looked at: what is left is sys.executable
-        manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=own)
-        NotebookClient(notebook, km=manager, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
-
-    return execute
-
-
 def test_every_notebook_has_checks():
-    assert NOTEBOOKS and {path.stem for path in NOTEBOOKS} == set(CHECKS) == set(PRINTS)
+    assert NOTEBOOKS and {path.stem for path in NOTEBOOKS} == {*CHECKS, *ELSEWHERE} == set(PRINTS)
+    assert [name for name, file in ELSEWHERE.items() if name not in (ROOT / "tests" / file).read_text()] == []
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem in CHECKS], ids=lambda path: path.stem)
 def test_notebook_runs_and_holds(path, clean_kernel):
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
