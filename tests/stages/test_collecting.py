@@ -223,6 +223,7 @@ def test_exact_duplicates_but_for_space_case_and_compatible_forms():
             row(4, question="add 3 and 5", response="<think> x </think> 7"),
             row(5, "stem", question="add 3 and 4", response="<think> y </think> 7")]
     assert finished(rows) == (["logic/1", "logic/3", "logic/4"], {"logic": {"duplicate": 1}, "stem": {"duplicate": 1}})
+    assert finished(rows, duplicates=True) == (["logic/1", "logic/2", "logic/3", "logic/4", "stem/5"], {})
 
 
 def test_question_and_response_are_not_run_together():

@@ -89,7 +89,7 @@ def _any(rng: random.Random, language: str) -> Problem:
 
 
 def open_question(rng: random.Random, split: str, language: str) -> Problem:
-    """A question with a reference and no rule, of the domain "open": a fact, or a translation asked as a question.
+    """A question with a reference and no rule, of the domain "open": a fact or a translation, as the base knows them.
 
     A judge has to say whether an answer agrees with the reference; `agrees` is the truth.
     """
@@ -97,11 +97,11 @@ def open_question(rng: random.Random, split: str, language: str) -> Problem:
     while True:
         if rng.random() < 0.4:
             (ask, gold), kind = rng.choice(FACTS)[column], "fact"
-            text = f"what is {ask} ?" if english else f"{ask} 是 ?"
+            text = f"tell me : {ask}" if english else f"告诉 我 : {ask}"
         else:
             colour, noun, kind = rng.choice(COLOURS), rng.choice(NOUNS), "translation"
             source, gold = (f"{colour[i]} {noun[i]}" for i in (1 - column, column))
-            text = f"what is {source} in English ?" if english else f"{source} 用 中文 是 ?"
+            text = f"in English : {source}" if english else f"用 中文 : {source}"
         problem = Problem(f"open/{text}", "open", text, gold, language, {"kind": kind})
         if kind == "fact" or is_held_out(problem.id) == (split == "held_out"):
             return problem
