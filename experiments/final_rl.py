@@ -46,7 +46,7 @@ def tiny() -> Experiment:
         name="r1", scale="tiny", stage=rl.run, model=config.tiny(),
         parents=(("weights", "dev3"), ("reward", "helpful-rm"), ("reward", "safety-rm")),
         data=DataConfig(domains=DOMAINS),
-        optim=OptimConfig(learning_rate=3e-4, warmup_steps=8, b2=0.95),
+        optim=OptimConfig(learning_rate=1e-4, warmup_steps=8, b2=0.95),
         rl=RLConfig(steps=32, questions=64, group_size=16, minibatches=4, loss=r1, rewards=REWARDS,
                     max_new_tokens=((0, 304),), max_prompt_tokens=48, temperature=0.7, old_logp="sampler",
                     reference_every=32, row_length=352, rows_per_micro_batch=4, slots=24, checkpoint_every=4,
