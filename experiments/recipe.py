@@ -37,8 +37,8 @@ FILES = {
 
 SECONDS = {
     "tiny": (("r1-zero", 196.0), ("cold-start-data", 51.0), ("dev1", 47.0), ("dev2", 150.0), ("reasoning-data", 52.0),
-             ("general-data", 4.0), ("dev3", 65.0), ("preference-data", 17.0), ("safety-data", 5.0), ("helpful-rm", 9.0),
-             ("safety-rm", 19.0), ("r1", 97.0), ("distill-qwen", 45.0), ("distill-llama", 40.0)),
+             ("general-data", 4.0), ("dev3", 65.0), ("preference-data", 17.0), ("safety-data", 5.0),
+             ("helpful-rm", 9.0), ("safety-rm", 19.0), ("r1", 97.0), ("distill-qwen", 45.0), ("distill-llama", 40.0)),
     "small": (),
     "paper": (),
 }
