@@ -5,7 +5,11 @@ refines chains of thought (section B.3.2) and gives the general data (section B.
 the tiny world's general pipeline: a real generative model, whose agreement with the truth is measured at its end.
 
     r1jax run experiments/chat_data.py:tiny      its records, first
-    r1jax run experiments/chat.py:tiny           two CPU cores
+    r1jax run experiments/chat.py:tiny           two CPU cores, 9 minutes
+
+Here: it agrees with the truth in 89.0 % of open answers, 83.2 % of preferences' labels and 92.0 % of safety labels, on
+1,500 judgements of held-out questions. What ships was made by this command and
+``python -c "from r1jax.stages.embedded import ship; ship('store', 'chat@tiny')"``.
 
 At small and paper scale nothing is run here: set chat.endpoint=http://HOST/v1#MODEL in the stages that ask it, or give
 them an artifact of the store in the role "chat".
