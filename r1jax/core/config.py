@@ -80,6 +80,18 @@ def load(spec: str, overrides: Sequence[str] = ()) -> Experiment:
     Raises:
       ConfigError: no such file, no such scale, not an experiment file, or a bad override.
     """
+    experiment, path, scale = made_by(spec)
+    if not isinstance(experiment, Experiment):
+        raise ConfigError(f"get_config({scale!r}) of {path} returned a {type(experiment).__name__}, not an Experiment.")
+    return override(experiment, *overrides)
+
+
+def made_by(spec: str) -> tuple[Any, Path, str]:
+    """(what get_config returned, path, scale) of ``path/to/file.py:scale``.
+
+    Raises:
+      ConfigError: no such file, no such scale, or not an experiment file.
+    """
     name, colon, scale = str(spec).rpartition(":")
     path, scale = (Path(name), scale) if colon else (Path(scale), "tiny")
     if path.suffix != ".py" or not path.is_file():
@@ -91,10 +103,7 @@ def load(spec: str, overrides: Sequence[str] = ()) -> Experiment:
                               "one.")
     if scale not in module.SCALES:
         raise ConfigError(f"{path} has no scale {scale!r}; choose one of {', '.join(module.SCALES)}.")
-    experiment = module.get_config(scale)
-    if not isinstance(experiment, Experiment):
-        raise ConfigError(f"get_config({scale!r}) of {path} returned a {type(experiment).__name__}, not an Experiment.")
-    return override(experiment, *overrides)
+    return module.get_config(scale), path, scale
 
 
 def experiment_files(folder: Path = Path("experiments")) -> list[Path]:

@@ -9,10 +9,9 @@ import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from r1jax.core.config import Experiment, _import_file, _missing_file
+from r1jax.core.config import Experiment, made_by
 from r1jax.core.errors import ConfigError
 from r1jax.core.override import override
 
@@ -53,18 +52,7 @@ def load_any(spec: str, overrides: Sequence[str] = ()) -> Experiment | Recipe:
     Raises:
       ConfigError: no such file, no such scale, neither an experiment file nor a recipe, or a bad override.
     """
-    name, colon, scale = str(spec).rpartition(":")
-    path, scale = (Path(name), scale) if colon else (Path(scale), "tiny")
-    if path.suffix != ".py" or not path.is_file():
-        raise ConfigError(_missing_file(path))
-    module = _import_file(path)
-    for attribute in ("SCALES", "get_config"):
-        if not hasattr(module, attribute):
-            raise ConfigError(f"{path} has no {attribute}, so it is not an experiment file; experiments/r1_zero.py is "
-                              "one.")
-    if scale not in module.SCALES:
-        raise ConfigError(f"{path} has no scale {scale!r}; choose one of {', '.join(module.SCALES)}.")
-    found = module.get_config(scale)
+    found, path, scale = made_by(spec)
     if isinstance(found, Recipe):
         return override_recipe(found, overrides)
     if not isinstance(found, Experiment):
