@@ -20,12 +20,13 @@ from r1jax.core.errors import DataError, R1JaxError
 from r1jax.core.recipe import Recipe, chosen, full_ref, in_order, with_version
 from r1jax.data import record_files, sources
 from r1jax.rewards import sandbox
-from r1jax.stages import embedded, endpoints, problems
+from r1jax.stages import embedded, endpoints
 from r1jax.stages import run as runner
 from r1jax.stages.context import Context
 from r1jax.stages.cost import Cost, Lengths, cost
 from r1jax.store import Artifact, Store
 from r1jax.store.lineage import command
+from r1jax.store.root import changes
 from r1jax.text import tokenizer as tokenizers
 
 FINISHED, BEGUN, NOT_BEGUN, CHANGED = "finished", "begun", "not begun", "changed"
@@ -131,18 +132,18 @@ def _state(experiment: Experiment, found: Artifact | None, parents: Sequence[tup
         return NOT_BEGUN, ""
     lineage = found.lineage()
     try:
-        digests = {"tokenizer": tokenizers.load(experiment.tokenizer).digest} | problems.digests(experiment)
+        digests = runner.digests_of(experiment, tokenizers.load(experiment.tokenizer))
     except DataError as error:
         return CHANGED, f"its data or tokenizer cannot be read ({error})"
     known = SimpleNamespace(find=lambda ref: SimpleNamespace(fingerprint=_current(store, ref, lineage)))
-    marks = runner._fingerprints(known, parents)
+    marks = runner.fingerprints(known, parents)
     if fingerprint(experiment, parents=marks, digests=digests) == found.fingerprint:
         return (FINISHED if found.finished else BEGUN), ""
     old = {"config": _without_mesh(found.config()), "digests": lineage["digests"],
            "parents": {row["ref"]: row["fingerprint"] for row in lineage["parents"]}}
     now = {ref: _current(store, ref, lineage) for _, ref in parents}
     new = {"config": _without_mesh(json.loads(json.dumps(to_dict(experiment)))), "digests": digests, "parents": now}
-    return CHANGED, "; ".join(_differences(old, new)[:6]) or "what experiment.json does not record"
+    return CHANGED, "; ".join(changes(old, new)[:6]) or "what experiment.json does not record"
 
 
 def _without_mesh(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,15 +157,6 @@ def _current(store: Store | None, ref: str, lineage: Mapping[str, Any]) -> str:
     if there is not None:
         return there.fingerprint
     return next((row["fingerprint"] for row in lineage["parents"] if row["ref"] == ref), "")
-
-
-def _differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Dotted names of the leaves in which two JSON values differ, with both values."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = [*old, *(key for key in new if key not in old)]
-        found = [_differences(old.get(key), new.get(key), f"{path}.{key}" if path else key) for key in keys]
-        return [difference for part in found for difference in part]
-    return [] if old == new else [f"{path.removeprefix('config.')} {json.dumps(old)} -> {json.dumps(new)}"]
 
 
 def _progress(experiment: Experiment, found: Artifact | None, taken: Cost) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from r1jax.core import cache, log
 from r1jax.core import mesh as meshes
 from r1jax.core.config import Experiment, fingerprint, to_dict
 from r1jax.core.errors import ConfigError, DataError
+from r1jax.core.recipe import full_ref
 from r1jax.stages import (
     annotate,
     cold_start,
@@ -56,10 +57,9 @@ def run_experiment(experiment: Experiment, store_root: str, version: str | None 
     if experiment.stage in CHECKS:
         CHECKS[experiment.stage](experiment, context)
     adopt(store, [ref for _, ref in experiment.parents])
-    parents = [(role, _ref(ref, experiment.scale)) for role, ref in experiment.parents]
-    read = annotate.digests if experiment.stage is annotate.run else problems.digests
-    digests = {"tokenizer": tokenizer.digest} | read(experiment)
-    mark = fingerprint(experiment, parents=_fingerprints(store, parents), digests=digests)
+    parents = [(role, full_ref(ref, experiment.scale)) for role, ref in experiment.parents]
+    digests = digests_of(experiment, tokenizer)
+    mark = fingerprint(experiment, parents=fingerprints(store, parents), digests=digests)
     artifact = store.begin(experiment.name, version or experiment.scale, fingerprint=mark, config=to_dict(experiment),
                            parents=parents, digests=digests)
     if artifact.finished:
@@ -87,12 +87,13 @@ def _same_tokenizer(experiment: Experiment, context: Context) -> None:
                             "that belongs to them.")
 
 
-def _ref(ref: str, scale: str) -> str:
-    """A parent's full reference: its version is the experiment's scale where none is named."""
-    return ref if "@" in ref else f"{ref}@{scale}"
+def digests_of(experiment: Experiment, tokenizer: tokenizers.Tokenizer) -> dict[str, str]:
+    """Name -> digest of the tokenizer and of what is read from files, part of what a run is."""
+    read = annotate.digests if experiment.stage is annotate.run else problems.digests
+    return {"tokenizer": tokenizer.digest} | read(experiment)
 
 
-def _fingerprints(store: Store, parents: Sequence[tuple[str, str]]) -> dict[str, str]:
+def fingerprints(store: Store, parents: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Role -> fingerprint; the second parent of a role is named after the role and its own name."""
     marks: dict[str, str] = {}
     for role, ref in parents:

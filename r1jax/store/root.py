@@ -119,11 +119,11 @@ class Store:
         if artifact.fingerprint != asked["fingerprint"]:
             old = {"config": artifact.config(), "digests": lineage["digests"]}
             new = {"config": asked["config"], "digests": dict(digests)}
-            changes = _changes(old, new)
+            differing = changes(old, new)
             before = [(row["role"], row["ref"]) for row in lineage["parents"]]
             if [ref.partition("@")[0] for _, ref in before] != [ref.partition("@")[0] for _, ref in parents]:
-                changes.append(f"parents {before} -> {parents}")
-            told = "; ".join(changes[:8]) or "nothing that experiment.json records"
+                differing.append(f"parents {before} -> {parents}")
+            told = "; ".join(differing[:8]) or "nothing that experiment.json records"
             raise StoreError(
                 f"{artifact.ref} exists with fingerprint {artifact.fingerprint}, and this configuration has "
                 f"{asked['fingerprint']}; what differs: {told}. Use --version NEW, or delete {artifact.path}."
@@ -182,10 +182,10 @@ def _write_start(path: epath.Path, asked: dict, rows: list[dict], digests: Mappi
                {"name": path.parent.name, "version": path.name, **asked, "begun": timestamp()})
 
 
-def _changes(old: Any, new: Any, path: str = "") -> list[str]:
+def changes(old: Any, new: Any, path: str = "") -> list[str]:
     """Dotted names of the leaves in which two JSON values differ, with both values."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = [*old, *(key for key in new if key not in old)]
-        found = [_changes(old.get(key), new.get(key), f"{path}.{key}" if path else key) for key in keys]
+        found = [changes(old.get(key), new.get(key), f"{path}.{key}" if path else key) for key in keys]
         return [change for changes in found for change in changes]
     return [] if old == new else [f"{path.removeprefix('config.')} {dumps(old)} -> {dumps(new)}"]
