@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from r1jax.core.errors import ConfigError
-from r1jax.ops.logprobs import _project, _split, _tempered
+from r1jax.ops.logprobs import project, split, tempered
 
 
 def token_divergence(
@@ -59,7 +59,7 @@ def token_divergence(
     if tokens <= chunk:
         return of_chunk(heads, *flat).reshape(batch, time)
     # Every count-th token to a chunk, and not neighbours: see ops/logprobs.py on sharding.
-    parts = tuple(_split(hidden, -(-tokens // chunk)) for hidden in flat)
+    parts = tuple(split(hidden, -(-tokens // chunk)) for hidden in flat)
     _, found = jax.lax.scan(lambda _, part: (None, of_chunk(heads, *part)), None, parts)
     return found.swapaxes(0, 1).reshape(-1)[:tokens].reshape(batch, time)
 
@@ -81,7 +81,7 @@ def _check(student_hidden, student_head, teacher_hidden, teacher_head, chunk):
 def _of_chunk(heads, student_hidden, teacher_hidden, *, temperature):
     """[N, D], [N, D'] -> [N]."""
     student, teacher = (
-        jax.nn.log_softmax(_tempered(_project(hidden, head), temperature), axis=-1)
+        jax.nn.log_softmax(tempered(project(hidden, head), temperature), axis=-1)
         for hidden, head in zip((student_hidden, teacher_hidden), heads, strict=True)
     )
     # The wider type of the two, where a float64 student learns from a float32 teacher.

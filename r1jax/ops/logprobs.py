@@ -29,7 +29,7 @@ def logprobs_of_logits(logits: jax.Array, targets: jax.Array, temperature: float
     Raises:
       ConfigError: the temperature is a number that is not above 0 (greedy choice has no log-probabilities).
     """
-    scaled = _tempered(logits, temperature)
+    scaled = tempered(logits, temperature)
     return _target_logit(scaled, targets) - jax.nn.logsumexp(scaled, axis=-1)
 
 
@@ -74,7 +74,7 @@ def token_logprobs(
         # the i-th on, so that each device finds its share of every chunk among its own tokens; chunks of
         # neighbouring tokens would lie on one device each, and the scan would visit the devices in turn.
         count = -(-batch * time // chunk)
-        strided = partial(_split, count=count)
+        strided = partial(split, count=count)
         _, outputs = jax.lax.scan(
             lambda _, tokens: (None, of_chunk(head, *tokens)), None, (strided(flat_hidden), strided(flat_targets))
         )
@@ -82,7 +82,7 @@ def token_logprobs(
     return jax.tree.map(lambda x: x.reshape(batch, time), outputs)
 
 
-def _split(x, count):
+def split(x, count):
     """[N, ...] -> [count, ceil(N / count), ...]; token n lies at [n % count, n // count], padded with 0."""
     size = -(-x.shape[0] // count)
     padded = jnp.pad(x, ((0, count * size - x.shape[0]),) + ((0, 0),) * (x.ndim - 1))
@@ -90,15 +90,16 @@ def _split(x, count):
 
 
 def _of_chunk(head, hidden, targets, *, temperature, entropy):
-    logits = _project(hidden, head)
+    logits = project(hidden, head)
     logp = logprobs_of_logits(logits, targets, temperature)
     if not entropy:
         return logp, None
-    log_policy = jax.lax.stop_gradient(jax.nn.log_softmax(_tempered(logits, temperature), axis=-1))
+    log_policy = jax.lax.stop_gradient(jax.nn.log_softmax(tempered(logits, temperature), axis=-1))
     return logp, -jnp.sum(jnp.exp(log_policy) * log_policy, axis=-1)
 
 
-def _tempered(logits, temperature):
+def tempered(logits, temperature):
+    """Logits divided by the temperature, at least float32; ConfigError for a temperature of 0 or below."""
     if isinstance(temperature, int | float) and not temperature > 0:
         raise ConfigError(f"temperature={temperature} has no log-probabilities; it must be above 0.")
     return logits.astype(sum_type(logits)) / temperature
@@ -113,13 +114,13 @@ def _target_logit(logits, targets):
 
 
 @jax.custom_vjp
-def _project(hidden, head):
+def project(hidden, head):
     """[N, D], [V, D] -> [N, V] logits: products in hidden's type, sums in at least float32."""
     return jnp.einsum("ND,VD->NV", hidden, head.astype(hidden.dtype), preferred_element_type=sum_type(hidden))
 
 
 def _project_forward(hidden, head):
-    return _project(hidden, head), (hidden, head)
+    return project(hidden, head), (hidden, head)
 
 
 def _project_backward(saved, cotangent):
@@ -132,4 +133,4 @@ def _project_backward(saved, cotangent):
     return to_hidden.astype(hidden.dtype), to_head.astype(head.dtype)
 
 
-_project.defvjp(_project_forward, _project_backward)
+project.defvjp(_project_forward, _project_backward)

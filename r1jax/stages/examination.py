@@ -6,18 +6,18 @@ from r1jax.core import keys
 from r1jax.core.config import Experiment
 from r1jax.eval import suite
 from r1jax.stages.context import Context
-from r1jax.stages.embedded import PROMPT_ROOM
 from r1jax.stages.problems import held_out
 from r1jax.store import Artifact
-
-__all__ = ["PROMPT_ROOM", "examine"]
 
 SLOTS = 64
 
 
 def examine(experiment: Experiment, artifact: Artifact, context: Context, params, step: int,
             max_new_tokens: int) -> dict[str, float]:
-    """Figures on held-out questions of data.domains, or none where evaluation.problems is 0; the samples are kept."""
+    """Figures on held-out questions of data.domains, or none where evaluation.problems is 0; the samples are kept.
+
+    max_new_tokens: token budget, unless the evaluation's configuration has its own.
+    """
     config = experiment.evaluation
     if not config.problems:
         return {}

@@ -50,7 +50,6 @@ from r1jax.train import optim
 from r1jax.train.step import make_step
 
 SUITES = {"pairs": "preferences", "labels": "labels"}
-CHECKPOINT_EVERY = 50  # updates
 EXAMINATION = "examination.json"
 
 
@@ -89,7 +88,7 @@ def check(experiment: Experiment, context: Context) -> None:
     if not config.sets:
         raise ConfigError("reward_model.sets is empty; name the sets of general questions that it rewards.")
     at_least_one({f"reward_model.{name}": getattr(config, name) for name in (
-        "batch", "row_length", "epochs", "rows_per_micro_batch", "log_every", "max_skipped")})
+        "batch", "row_length", "epochs", "rows_per_micro_batch", "checkpoint_every", "log_every", "max_skipped")})
     if not 0 < config.held_out < 1:
         raise ConfigError(f"reward_model.held_out={config.held_out} must lie between 0 and 1: without questions held "
                           "out a reward model cannot be examined.")
@@ -146,7 +145,7 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
                 artifact.log_metrics(record)
                 events.scalars(step, {name: value for name, value in record.items() if "/" in name})
                 bar.update(step, f"loss {record['train/loss']:.3f}  accuracy {record['train/accuracy']:.0%}")
-            if step % CHECKPOINT_EVERY == 0 or step == steps:
+            if step % config.checkpoint_every == 0 or step == steps:
                 artifact.save(step, split_state(state))
     return _report(experiment, artifact, context, state.params, training, held_out, left_out)
 

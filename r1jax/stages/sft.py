@@ -41,7 +41,7 @@ from r1jax.stages.context import (
     start_state,
     target_logprobs,
 )
-from r1jax.stages.embedded import artifact_model
+from r1jax.stages.embedded import PROMPT_ROOM, artifact_model
 from r1jax.stages.health import stop_if_not_finite
 from r1jax.store import Artifact
 from r1jax.text.prompts import prompt_ids, template
@@ -233,4 +233,4 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
             if step % config.checkpoint_every == 0 or step == order.steps:
                 artifact.save(step, split_state(state))
     return examination.examine(experiment, artifact, context, state.params, order.steps,
-                               experiment.evaluation.max_new_tokens or config.row_length - examination.PROMPT_ROOM)
+                               config.row_length - PROMPT_ROOM)

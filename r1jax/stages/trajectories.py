@@ -37,7 +37,6 @@ from r1jax.text.wording import Wording
 
 ASKED, KEPT, SURPLUS, CUT = collecting.ASKED, collecting.KEPT, "not needed", "cut off"
 UNCHECKED = "unchecked"
-WORLD = corpus.DOMAINS
 
 Counts = dict[str, Counter]
 """Domain -> reason -> samples."""
@@ -205,9 +204,7 @@ def check(experiment: Experiment, context: Context) -> None:
     collecting.check_suites(config.decontaminate)
     at_least_one({f"collect.{name}": getattr(config, name) for name in (
         "questions", "samples", "questions_per_file", "keep", "max_new_tokens", "slots")})
-    if unknown := [domain for domain in _world_domains(experiment) or () if domain not in WORLD]:
-        raise ConfigError(f"data.domains asks for {', '.join(unknown)}, of which the tiny world has no questions; its "
-                          f"domains are {', '.join(WORLD)}.")
+    corpus.check_domains(_world_domains(experiment) or ())
 
 
 def check_graded(experiment: Experiment) -> None:

@@ -224,8 +224,8 @@ class Interrupted(Exception):
 @pytest.mark.parametrize("update", [5, 11, 23])
 def test_a_run_that_is_interrupted_ends_with_the_same_weights(root, monkeypatch, update):
     store = root(pairs(100))
-    monkeypatch.setattr(reward_model, "CHECKPOINT_EVERY", 4)
-    wanted = run_experiment(experiment(replace(PAIRS, epochs=5)), store, "whole")
+    often = replace(PAIRS, epochs=5, checkpoint_every=4)
+    wanted = run_experiment(experiment(often), store, "whole")
     with monkeypatch.context() as patch:
         put, calls = reward_data.put, []
 
@@ -237,8 +237,8 @@ def test_a_run_that_is_interrupted_ends_with_the_same_weights(root, monkeypatch,
 
         patch.setattr(reward_data, "put", counted)
         with pytest.raises(Interrupted):
-            run_experiment(experiment(replace(PAIRS, epochs=5)), store, "again")
-    found = run_experiment(experiment(replace(PAIRS, epochs=5)), store, "again")
+            run_experiment(experiment(often), store, "again")
+    found = run_experiment(experiment(often), store, "again")
     optimizer = reward_model.optim.make(experiment().optim, 25)
     state = jax.eval_shape(lambda p: init_state(p, optimizer), spec.abstract(MODEL))
     trees = [artifact.restore(reward_model.split_state(state)) for artifact in (wanted, found)]

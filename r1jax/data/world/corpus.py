@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from r1jax.core.errors import ConfigError, DataError
 from r1jax.core.records import Problem
@@ -59,6 +59,17 @@ def documents(seed: int, count: int, mixture: dict[str, float] = MIXTURE, boxed:
         yield document(rng, mixture, boxed)
 
 
+def check_domains(names: Iterable[str]) -> None:
+    """Refuses domains of which the world has no questions.
+
+    Raises:
+      ConfigError: names them, and those there are.
+    """
+    if unknown := [name for name in names if name not in DOMAINS]:
+        raise ConfigError(f"data.domains asks for {', '.join(unknown)}, of which the tiny world has no questions; its "
+                          f"domains are {', '.join(DOMAINS)}.")
+
+
 def world_problems(seed: int, count: int, *, split: str, shares: dict[str, float], languages: dict[str, float],
                    unique: bool = True) -> list[Problem]:
     """`count` questions of a split, the same for the same seed.
@@ -67,9 +78,7 @@ def world_problems(seed: int, count: int, *, split: str, shares: dict[str, float
       shares: domain -> share. languages: language -> share.
       unique: draw no question id twice (a domain that has too few raises after many tries).
     """
-    if unknown := [name for name in shares if name not in DOMAINS]:
-        raise ConfigError(f"data.domains asks for {', '.join(unknown)}, of which the tiny world has no questions; its "
-                          f"domains are {', '.join(DOMAINS)}.")
+    check_domains(shares)
     rng = random.Random(f"problems/{split}/{seed}")
     found: dict[str, Problem] = {}
     drawn: list[Problem] = []
