@@ -21,7 +21,7 @@ from r1jax.core.config import load, to_dict
 from r1jax.core.errors import DataError
 from r1jax.data.record_files import Records
 from r1jax.models import spec
-from r1jax.rewards.chat import Reply, Usage
+from r1jax.rewards.chat import Reply
 from r1jax.rewards.format import think_summary
 from r1jax.rewards.reply_form import filled
 from r1jax.stages import chat as chats
@@ -63,7 +63,7 @@ def world(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(meshes, "make_mesh", functools.partial(meshes.make_mesh, devices=jax.devices()[:1]))
     asked = []
-    monkeypatch.setattr(chats, "open_chat", lambda experiment, context: (functools.partial(reply, asked), Usage))
+    monkeypatch.setattr(chats, "open_chat", lambda experiment, context: functools.partial(reply, asked))
     _write_tokenizer(Path("tokenizer.json"))
     _write_problems()
     zero = load(f"{FOLDER / 'r1_zero.py'}:small", [*MODEL, "tokenizer=tokenizer.json", "rl.max_new_tokens=((0, 6),)"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from types import MappingProxyType
 
@@ -11,7 +11,7 @@ import jax
 from r1jax.core.config import Experiment
 from r1jax.core.errors import ConfigError, DataError
 from r1jax.data.world.wording import TINY
-from r1jax.rewards.chat import Chat, Reply, Request, Usage
+from r1jax.rewards.chat import Chat, Reply, Request
 from r1jax.rewards.endpoint import Endpoint
 from r1jax.rewards.wording import PAPER
 from r1jax.stages.context import Context
@@ -63,18 +63,18 @@ def check(experiment: Experiment) -> None:
         raise ConfigError(f"chat.endpoint={endpoint!r} is no endpoint; write http://HOST/v1#MODEL.")
 
 
-def open_chat(experiment: Experiment, context: Context) -> tuple[Chat, Callable[[], Usage]]:
-    """(chat, what an endpoint was asked so far). An endpoint's replies are kept in the store and asked for once."""
+def open_chat(experiment: Experiment, context: Context) -> Chat:
+    """The experiment's chat model. An endpoint's replies are kept in the store and asked for once."""
     config = experiment.chat
     if not config.endpoint:
-        return policy_chat(artifact_policy(context.parents["chat"], context.mesh)), Usage
+        return policy_chat(artifact_policy(context.parents["chat"], context.mesh))
     endpoint = Endpoint(endpoint_config(config.endpoint, config.concurrency, config.key_variable, (0.0, 0.0)))
-    return kept_chat(endpoint, str(context.store.root), f"{experiment.name}-chat"), lambda: endpoint.usage
+    return kept_chat(endpoint, str(context.store.root), f"{experiment.name}-chat")
 
 
 def stage_chat(experiment: Experiment, context: Context) -> Chat:
     """`open_chat` for stages that ask on every process at the same place: of an endpoint one process asks for all."""
-    chat, _ = open_chat(experiment, context)
+    chat = open_chat(experiment, context)
     return attended(shared(chat) if experiment.chat.endpoint else chat)
 
 

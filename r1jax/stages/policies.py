@@ -220,9 +220,20 @@ def load_reward_model(store_root: str, ref: str) -> RewardModel:
     model = embedded.artifact_model(config["model"])
     if "reward" not in model.heads_out:
         raise ConfigError(f"{artifact.ref} has no reward head; --reward-model takes an artifact of a preference stage.")
-    params = artifact.load_params(spec.abstract(model, mesh))
-    scorer = learned.make_scorer(model, params, _tokenizer(config["tokenizer"], model), config["data"]["prompt"])
-    return RewardModel(_of_artifact(artifact), scorer, mesh)
+    return RewardModel(_of_artifact(artifact), reward_scorer(artifact, mesh), mesh)
+
+
+def reward_scorer(artifact: Artifact, mesh, **options) -> learned.Score:
+    """An artifact's newest weights as a scorer of texts; options are those of `learned.make_scorer`.
+
+    Raises:
+      R1JaxError: weights that cannot be read, no reward head, or a tokenizer that does not fit.
+    """
+    config = artifact.config()
+    model = embedded.artifact_model(config["model"])
+    tokenizer = _tokenizer(config["tokenizer"], model)
+    return learned.make_scorer(model, artifact.load_params(spec.abstract(model, mesh)), tokenizer,
+                               config["data"]["prompt"], **options)
 
 
 def _of_artifact(artifact) -> dict[str, Any]:

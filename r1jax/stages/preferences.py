@@ -116,7 +116,7 @@ def conclude(experiment: Experiment, artifact: Artifact) -> dict[str, float]:
 def source(experiment: Experiment, context: Context) -> Source:
     """The questions, the policy and the chat model of an experiment."""
     config, parent = experiment.collect, context.parents["policy"]
-    chat, _ = chats.open_chat(experiment, context)
+    chat = chats.open_chat(experiment, context)
     policy = artifact_policy(parent, context.mesh, config.slots)
 
     def sample(questions: Sequence[Problem], part: int) -> list[Sampled]:

@@ -27,15 +27,13 @@ from r1jax.core.config import Experiment
 from r1jax.core.errors import ConfigError
 from r1jax.core.records import Completion, Problem, Verdict
 from r1jax.core.settings import RLConfig
-from r1jax.models import spec
 from r1jax.rewards import accuracy, combine, judge, learned
 from r1jax.stages import chat
 from r1jax.stages.context import Context
-from r1jax.stages.embedded import artifact_model
+from r1jax.stages.policies import reward_scorer
 from r1jax.stages.problems import last_part_data, last_part_from
 from r1jax.stages.reward_model import SUITES, trained_floor
 from r1jax.store import Artifact
-from r1jax.text import tokenizer as tokenizers
 
 RULE, PREFERENCE, JUDGE = "rule", "preference", "judge"
 GENERAL = "general"
@@ -186,7 +184,7 @@ def open_rewards(experiment: Experiment, context: Context, grader: Judge | None 
         table[PREFERENCE] = Where(PREFERENCE, own, _is_general, launches=True)
     if JUDGE in named:
         inside = grader is None and not experiment.chat.endpoint  # our own engine
-        grader = grader or judge.grader(chat.open_chat(experiment, context)[0], wording=chat.wording(experiment))
+        grader = grader or judge.grader(chat.open_chat(experiment, context), wording=chat.wording(experiment))
         table[JUDGE] = Where(JUDGE, grader, _is_judged, clocked=True, launches=inside)
     return Rewards(rl, table, frozenset(models), experiment.scale)
 
@@ -231,12 +229,7 @@ def load_reward_model(artifact: Artifact, context: Context, tokens_per_batch: in
         raise ConfigError(f"{artifact.ref}, a parent with the role 'reward', is no reward model: give one that r1jax "
                           "run experiments/reward_models.py or experiments/safety_model.py makes.")
     floor = trained_floor(artifact)
-    model = artifact_model(config["model"])
-    tokenizer = tokenizers.load(config["tokenizer"])
-    tokenizers.check_fits(tokenizer, model.vocab, config["tokenizer"])
-    params = artifact.load_params(spec.abstract(model, context.mesh))
-    scorer = learned.make_scorer(model, params, tokenizer, config["data"]["prompt"],
-                                 tokens_per_batch=tokens_per_batch)
+    scorer = reward_scorer(artifact, context.mesh, tokens_per_batch=tokens_per_batch)
     reward = learned.LearnedReward(artifact.name, scorer, config["reward_model"]["part"], floor)
     centre = summary.get(f"eval/{SUITES[config['reward_model']['kind']]}/centre", 0.0)
     return Squashed(reward, float(centre))

@@ -285,7 +285,7 @@ def test_a_run_goes_on_where_its_judge_went_down(root, monkeypatch):
                 raise EndpointError("The endpoint cannot be reached; start it.")
             return by_letters(requests)
 
-        return lambda experiment, context: (chat, None)
+        return lambda experiment, context: chat
 
     monkeypatch.setattr(chats, "open_chat", judge(None))
     whole = run_experiment(made, root, "whole")

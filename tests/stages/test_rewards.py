@@ -197,7 +197,7 @@ def test_the_judge_sees_what_has_a_reference_and_neither_rule_nor_reward_model(m
 
 
 def test_a_judge_of_our_own_engine_launches_programs(micro, context, monkeypatch):
-    monkeypatch.setattr(rewards.chat, "open_chat", lambda *_: (lambda requests: [], None))
+    monkeypatch.setattr(rewards.chat, "open_chat", lambda *_: lambda requests: [])
     for endpoint, launches in (("", True), ("http://host/v1#m", False)):
         experiment = replace(micro("rl.rewards=(('judge', 1.0),)"), chat=ChatConfig(endpoint, "tiny"))
         assert by_name(rewards.open_rewards(experiment, context))["judge"].launches == launches
