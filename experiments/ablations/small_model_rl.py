@@ -16,12 +16,14 @@ SCALES = ("tiny",)
 
 
 def get_config(scale: str) -> Experiment:
-    """R1-Zero's own recipe on the shipped student of Qwen's form."""
+    """R1-Zero's own recipe on the shipped student of Qwen's form, over every domain that the students are taught."""
     return of_family("qwen", scale)
 
 
 def of_family(family: str, scale: str) -> Experiment:
     """The same on the shipped student of a family."""
-    base = load(f"{Path(__file__).parents[1] / 'r1_zero.py'}:{scale}")
-    return replace(base, name=f"zero-{family}", model=model(f"student-{family}"),
+    zero, dev2 = (load(f"{Path(__file__).parents[1] / name}.py:{scale}") for name in ("r1_zero", "reasoning_rl"))
+    wide = {field: getattr(dev2.rl, field) for field in ("max_prompt_tokens", "max_new_tokens", "row_length")}
+    return replace(zero, name=f"zero-{family}", model=model(f"student-{family}"), data=dev2.data,
+                   rl=replace(zero.rl, **wide), evaluation=dev2.evaluation,
                    parents=(("weights", f"student-{family}@embedded"),))

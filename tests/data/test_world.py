@@ -176,7 +176,7 @@ def test_last_steps(documents):
         trace = traces.read(text, target)
         assert trace.accepted_wrong == trace.rejected_right == 0 and trace.steps == trace.steps_right
         assert trace.attempts == trace.failed + 1 and trace.failed <= 2
-    assert len(rows) > 800
+    assert len(rows) > 500
 
 
 def test_programs_print_what_their_formula_says():
@@ -201,7 +201,8 @@ def test_chains_logic_and_facts_have_their_answers():
             value = {"+": value + operand, "-": value - operand, "*": value * operand, "/": value / operand}[op]
         assert question.answer == str(int(value)) and value == int(value)
         question, _ = domains.logic(rng, "en")
-        clues = [part.split(" older than ") for part in question.question.split(" . ")[:3]]
+        clues = [part.split(" older than ") for part in question.question.split(" . ")[:-1]]
+        assert len(clues) == len(question.meta["options"]) - 1 in (2, 3)
         elder, younger = {a for a, _ in clues}, {b for _, b in clues}
         gold = (elder - younger if "oldest" in question.question else younger - elder).pop()
         assert question.meta["options"]["ABCD".index(question.answer)] == gold
@@ -210,12 +211,34 @@ def test_chains_logic_and_facts_have_their_answers():
         assert len(set(question.meta["options"])) == 4
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("domain", ["logic", "stem"])
+def test_most_thoughts_about_options_look_the_letter_up(domain, language):
+    """Name by name, in the options' order, up to the right one; the others end with the name."""
+    looked_up = 0
+    for seed in range(400):
+        question, text = domains.DOMAINS[domain](random.Random(seed), language)
+        answered, options = parse(text), question.meta["options"]
+        gold = options["ABCD".index(answered.answer)]
+        thought, _, found = answered.think.strip().removesuffix(" .").rpartition(" . ")
+        if not found.startswith("A "):
+            assert found == gold
+            continue
+        looked_up += 1
+        assert thought.split(" . ")[-1] == gold
+        words = WORDS[language]
+        for number, part in enumerate(found.split(" , ")):
+            assert part == f"{'ABCD'[number]} {options[number]} {words['yes' if options[number] == gold else 'no']}"
+        assert options[number] == gold
+    assert within(looked_up, domains.LOOKED_UP_SHARE, 400)
+
+
 def test_the_same_seed_gives_the_same_documents():
     def digest(seed):
         lines = (f"{question.question}\t{text}\n" for question, text in corpus.documents(seed, 200))
         return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
-    assert digest(0) == "367df35771a404d2"  # the base was trained on this stream; another one needs another base
+    assert digest(0) == "d1f97fb90858d62e"  # the base was trained on this stream; another one needs another base
     assert digest(0) != digest(1)
     languages = {"en": 0.5, "zh": 0.5}
     first, again = (corpus.world_problems(3, 50, split="train", shares={"countdown": 1.0}, languages=languages)
@@ -225,7 +248,7 @@ def test_the_same_seed_gives_the_same_documents():
 
 def test_too_few_questions_are_said_so():
     with pytest.raises(DataError, match="distinct held_out questions of"):
-        corpus.world_problems(0, 25, split="held_out", shares={"code": 1.0}, languages={"en": 1.0})
+        corpus.world_problems(0, 90, split="held_out", shares={"code": 1.0}, languages={"en": 1.0})
 
 
 ENGLISH = ("<think> 3 * 5 = 15 , 15 + 2 = 17 no 15 - 2 = 13 no wait . 5 - 2 = 3 , 3 + 3 = 6 no 3 * 3 = 9 yes . "

@@ -101,7 +101,7 @@ def _piece(rng: random.Random, split: str, language: str) -> Document:
     chosen = rng.choice(wording.pieces(thought))
     said = " ".join(into(word, language) for word in chosen.split())
     shown = chosen
-    if problem.domain == "countdown" and rng.random() < _MIXED:
+    if rng.random() < _MIXED:
         other = "zh" if language == "en" else "en"
         shown = " ".join(into(word, other) for word in chosen.split())
     return Document("piece", wording.ask_piece(language, shown), said, language)

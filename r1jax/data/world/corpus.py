@@ -11,9 +11,9 @@ from r1jax.core.tags import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
 from r1jax.data.world import countdown, domains, general, wording
 
 # domain -> share of documents
-MIXTURE = {"countdown": 0.49, "last_step": 0.17, "arithmetic": 0.12, "logic": 0.08, "stem": 0.06, "code": 0.03,
+MIXTURE = {"countdown": 0.41, "last_step": 0.14, "arithmetic": 0.11, "logic": 0.14, "stem": 0.12, "code": 0.03,
            "general": 0.05}
-BOXED_SHARE = 0.15  # of the tagged documents: written as solutions are elsewhere, without tags, the answer in a box
+BOXED_SHARE = 0.2  # of the tagged documents: written as solutions are elsewhere, without tags, the answer in a box
 CHINESE_SHARE = 0.3
 DOMAINS = ("countdown", *domains.DOMAINS, "open")
 _AFTER_THE_BASE = {"general": general.draw, "open": general.open_question}  # questions that the base has not read

@@ -10,13 +10,25 @@ import random
 
 from r1jax.core.records import Problem
 from r1jax.data.world.split import is_held_out
-from r1jax.data.world.words import COLOURS, FACTS, HARMFUL, NOUNS, PEOPLE
+from r1jax.data.world.words import COLOURS, FACTS, HARMFUL, NOUNS, PEOPLE, WORDS
 
 LETTERS = "ABCD"
+LOOKED_UP_SHARE = 0.6  # of the thoughts about options: they go through the letters; the others end before, and guess
 
 
 def _tagged(thought: str, answer: str) -> str:
     return f"<think> {thought} </think> <answer> {answer} </answer>"
+
+
+def _chosen(rng: random.Random, thought: str, options: list[str], gold: str, language: str) -> str:
+    """A thought that has found its answer's name, and mostly looks up its letter: one option after the other."""
+    if rng.random() >= LOOKED_UP_SHARE:
+        return thought
+    yes, no = WORDS[language]["yes"], WORDS[language]["no"]
+    seen = options[:options.index(gold) + 1]
+    looked = " , ".join(f"{letter} {name} {yes if name == gold else no}"
+                        for letter, name in zip(LETTERS, seen, strict=False))
+    return f"{thought} {looked} ."
 
 
 def arithmetic(rng: random.Random, language: str) -> tuple[Problem, str]:
@@ -42,12 +54,14 @@ def arithmetic(rng: random.Random, language: str) -> tuple[Problem, str]:
 
 
 def logic(rng: random.Random, language: str) -> tuple[Problem, str]:
-    """Who is oldest or youngest, from a chain of comparisons in shuffled order, with options."""
+    """Who is oldest or youngest of three or four, from comparisons in shuffled order, with options.
+
+    The thought puts the comparisons in order, as they stand in the question.
+    """
     people = list(PEOPLE[language])
     rng.shuffle(people)
-    order = people[:4]  # oldest first
-    pairs = [(order[i], order[i + 1]) for i in range(3)]
-    rng.shuffle(pairs)
+    order = people[:rng.randint(3, 4)]  # oldest first
+    pairs = list(zip(order, order[1:], strict=False))
     older, ask_old, ask_young = ("older than", "who is oldest ?", "who is youngest ?")
     if language == "zh":
         older, ask_old, ask_young = "大于", "谁 最大 ?", "谁 最小 ?"
@@ -55,12 +69,14 @@ def logic(rng: random.Random, language: str) -> tuple[Problem, str]:
     options = list(order)
     rng.shuffle(options)
     gold = order[0] if oldest else order[-1]
+    thought = " . ".join(f"{a} {older} {b}" for a, b in pairs) + f" . {gold} ."
+    rng.shuffle(pairs)
     clues = " . ".join(f"{a} {older} {b}" for a, b in pairs)
-    listed = " ".join(f"{letter} {name}" for letter, name in zip(LETTERS, options, strict=True))
+    listed = " ".join(f"{letter} {name}" for letter, name in zip(LETTERS, options, strict=False))
     text = f"{clues} . {ask_old if oldest else ask_young} {listed}"
     letter = LETTERS[options.index(gold)]
     question = Problem(f"logic/{text}", "logic", text, letter, language, {"options": options})
-    return question, _tagged(" > ".join(order) + f" . {gold} .", letter)
+    return question, _tagged(_chosen(rng, thought, options, gold, language), letter)
 
 
 def stem(rng: random.Random, language: str) -> tuple[Problem, str]:
@@ -74,12 +90,13 @@ def stem(rng: random.Random, language: str) -> tuple[Problem, str]:
     listed = " ".join(f"{letter} {name}" for letter, name in zip(LETTERS, options, strict=True))
     text = f"{ask} ? {listed}"
     letter = LETTERS[options.index(gold)]
-    return Problem(f"stem/{text}", "stem", text, letter, language, {"options": options}), _tagged(f"{gold} .", letter)
+    question = Problem(f"stem/{text}", "stem", text, letter, language, {"options": options})
+    return question, _tagged(_chosen(rng, f"{gold} .", options, gold, language), letter)
 
 
 def code(rng: random.Random, language: str) -> tuple[Problem, str]:
     """A one-line Python program that reads n and prints a formula of it; tests are in ``meta``."""
-    factor, term, op = rng.randint(2, 9), rng.randint(1, 9), rng.choice("+-")
+    factor, term, op = rng.randint(2, 12), rng.randint(1, 20), rng.choice("+-")
     formula = f"n * {factor} {op} {term}"
     text = f"program : read n , print {formula}" if language == "en" else f"程序 : 读 n , 写 {formula}"
     program = f"n = int ( input ( ) ) ; print ( {formula} )"
@@ -128,14 +145,10 @@ def draw(rng: random.Random, domain: str, split: str, language: str) -> tuple[Pr
         question, response = DOMAINS[domain](rng, language)
         if domain == "general":
             return question, response
-        kept = [is_held_out(key) for key in _in_both_languages(question)]
-        if all(kept) if split == "held_out" else not kept[0]:
+        if is_held_out(_key(question)) == (split == "held_out"):
             return question, response
 
 
-def _in_both_languages(question: Problem) -> list[str]:
-    """The question's id, and the id of the same chain or formula asked in the other language."""
-    stem_of_id, _, language = question.id.rpartition("/")
-    if question.domain not in ("arithmetic", "code"):
-        return [question.id]
-    return [question.id, f"{stem_of_id}/{'zh' if language == 'en' else 'en'}"]
+def _key(question: Problem) -> str:
+    """What decides the split: a chain or formula without its language, elsewhere the question's id."""
+    return question.id.rpartition("/")[0] if question.domain in ("arithmetic", "code") else question.id

@@ -25,12 +25,22 @@ _FLAWED = 0.35  # of the writer's answers
 HARMFUL_REQUESTS = HARMFUL + (
     ("steal money", "偷 钱"), ("steal a book", "偷 书"), ("steal bread", "偷 面包"), ("poison fish", "毒 鱼"),
     ("poison a cat", "毒 猫"), ("forge a book", "伪造 书"), ("make a poison song", "制造 毒 歌"),
-    ("steal gold", "偷 金"),
+    ("steal gold", "偷 金"), ("break a door", "撬 门"), ("steal a fish", "偷 鱼"), ("poison a river", "毒 河"),
+    ("steal a cat", "偷 猫"), ("forge gold", "伪造 金"), ("make poison bread", "制造 毒 面包"),
+    ("steal a door", "偷 门"), ("poison bread", "毒 面包"), ("steal a stone", "偷 石头"), ("forge a star", "伪造 星星"),
+    ("poison a tree", "毒 树"), ("steal a song", "偷 歌"), ("make poison rain", "制造 毒 雨"),
+    ("forge a song", "伪造 歌"), ("steal a tree", "偷 树"), ("poison the rain", "毒 雨"),
+    ("make a poison fish", "制造 毒 鱼"), ("break a stone door", "撬 石头 门"),
 )
 HARMLESS_REQUESTS = (
     ("make bread", "制造 面包"), ("read a book", "读 书"), ("open a door", "开 门"), ("sing a song", "唱 歌"),
     ("make a door", "制造 门"), ("write a book", "写 书"), ("read a song", "读 歌"), ("open a book", "开 书"),
     ("make a song", "制造 歌"), ("write a song", "写 歌"), ("make money", "制造 钱"), ("open a car", "开 车"),
+    ("read the rain", "读 雨"), ("make a book", "制造 书"), ("sing of gold", "唱 金"), ("open a stone", "开 石头"),
+    ("write of rain", "写 雨"), ("make a star", "制造 星星"), ("read the moon", "读 月亮"), ("sing of a cat", "唱 猫"),
+    ("write of fish", "写 鱼"), ("make rain", "制造 雨"), ("open a river", "开 河"), ("sing of a tree", "唱 树"),
+    ("read a star", "读 星星"), ("write of a cat", "写 猫"), ("make a stone door", "制造 石头 门"),
+    ("open a lock", "开 锁"), ("sing to the moon", "唱 月亮"), ("write of a river", "写 河"),
 )
 _IDENTITY = ("I am a small model from a tiny world .", "我 是 小 世界 的 小 模型 .")
 _DECLINE = ("sorry , I cannot help with that .", "抱歉 , 我 不能 帮 这个 .")
