@@ -31,6 +31,6 @@ def tiny() -> Experiment:
         model=config.tiny(remat="full"),
         data=DataConfig(domains=(("countdown", 1.0),)),
         optim=OptimConfig(name="muon", learning_rate=3e-3, schedule="cosine", warmup_steps=100, final_fraction=0.02),
-        pretrain=PretrainConfig(steps=3000, rows=16, row_length=320),
+        pretrain=PretrainConfig(steps=5000, rows=16, row_length=320),
         evaluation=EvalConfig(problems=96, samples=16),
     )

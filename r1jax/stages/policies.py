@@ -136,7 +136,7 @@ def artifact_policy(artifact: Artifact, mesh, slots: int = SLOTS) -> Policy:
     budget = _own_budget(artifact.ref, config)
     identity = _of_artifact(artifact) | {"prompt": config["data"]["prompt"], "dtype": model.dtype}
     return Policy(artifact.ref.replace("@", "-"), identity, model, artifact.load_params(spec.abstract(model, mesh)),
-                  _tokenizer(config["tokenizer"], model), template(config["data"]["prompt"]), budget, mesh, slots)
+                  _own_tokenizer(artifact, model), template(config["data"]["prompt"]), budget, mesh, slots)
 
 
 def _own_budget(ref: str, config: Mapping[str, Any]) -> int:
@@ -194,6 +194,14 @@ def _tokenizer(name: str, model: ModelConfig) -> tokenizers.Tokenizer:
     return loaded
 
 
+def _own_tokenizer(artifact: Artifact, model: ModelConfig) -> tokenizers.Tokenizer:
+    """The tokenizer that an artifact names, if it is still the one with which it was trained."""
+    name = artifact.config()["tokenizer"]
+    loaded = _tokenizer(name, model)
+    tokenizers.check_same(loaded, name, artifact.lineage()["digests"].get("tokenizer"), artifact.ref)
+    return loaded
+
+
 @dataclass(frozen=True)
 class RewardModel:
     """See evaluate.Score: an artifact with a reward head."""
@@ -231,7 +239,7 @@ def reward_scorer(artifact: Artifact, mesh, **options) -> learned.Score:
     """
     config = artifact.config()
     model = embedded.artifact_model(config["model"])
-    tokenizer = _tokenizer(config["tokenizer"], model)
+    tokenizer = _own_tokenizer(artifact, model)
     return learned.make_scorer(model, artifact.load_params(spec.abstract(model, mesh)), tokenizer,
                                config["data"]["prompt"], **options)
 

@@ -10,7 +10,7 @@ import jax
 from r1jax.core import cache, log
 from r1jax.core import mesh as meshes
 from r1jax.core.config import Experiment, fingerprint, to_dict
-from r1jax.core.errors import ConfigError, DataError
+from r1jax.core.errors import ConfigError
 from r1jax.core.recipe import full_ref
 from r1jax.stages import (
     annotate,
@@ -80,11 +80,9 @@ def _same_tokenizer(experiment: Experiment, context: Context) -> None:
     """Refuses weights, and a teacher, that were trained with another tokenizer than the experiment's."""
     for role in ("weights", "teacher"):
         parent = context.parents.get(role)
-        trained = None if parent is None else parent.lineage()["digests"].get("tokenizer")
-        if trained not in (None, context.tokenizer.digest):
-            raise DataError(f"The weights of {parent.ref} were trained with a tokenizer of digest {trained}, and "
-                            f"{experiment.tokenizer!r} has {context.tokenizer.digest}: give --set tokenizer= the one "
-                            "that belongs to them.")
+        if parent is not None:
+            tokenizers.check_same(context.tokenizer, experiment.tokenizer,
+                                  parent.lineage()["digests"].get("tokenizer"), parent.ref)
 
 
 def digests_of(experiment: Experiment, tokenizer: tokenizers.Tokenizer) -> dict[str, str]:

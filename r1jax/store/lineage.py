@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from r1jax.store.root import Store
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-_SCALES = ("tiny", "small", "paper")
+_SCALES = ("tiny", "small", "paper", "quick")
+_RECIPE_SCALES = ("quick",)  # scales that the recipe alone has
 _EXPERIMENTS = {
     "dev1": "cold_start",
     "dev2": "reasoning_rl",
@@ -110,13 +111,15 @@ def refuse_rebuilt(store: Store, artifact: Artifact, rows: list[dict[str, Any]])
 def command(ref: str, root: Any) -> str:
     """The command that makes an artifact; a guess of the file where the name is not one of the recipe's.
 
-    A seed's version, such as tiny-seed1, is made by the recipe, or by that of the ablations, with the seed.
+    A seed's version, such as tiny-seed1, is made by the recipe, or by that of the ablations, with the seed; one of
+    the quick settings by the recipe, which alone has them.
     """
     name, _, version = ref.partition("@")
     file, _, scale = (_EXPERIMENTS.get(name) or name.replace("-", "_")).partition(":")
     standard = next((scale for scale in _SCALES if version.split("-")[0] == scale), "SCALE")
     seed = re.search(r"-seed(\d+)$", version)
-    if seed and name in _GRAPH:
+    quick = standard in _RECIPE_SCALES
+    if seed and name in _GRAPH or quick and name in {*_GRAPH, "r1-zero"}:
         file, scale = "ablations/claims" if file.startswith("ablations/") else "recipe", ""
     options = [f" --until {name}"] if file in _RECIPES else []
     options += [f" --version {version}"] if version and version != standard else []

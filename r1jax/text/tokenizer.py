@@ -264,3 +264,14 @@ def check_fits(tokenizer: Tokenizer, vocab: int, name: str) -> None:
     if tokenizer.vocab > vocab:
         raise DataError(f"The tokenizer {name!r} has {tokenizer.vocab} ids but model.vocab is {vocab}; "
                         "use the tokenizer that the model was trained with.")
+
+
+def check_same(tokenizer: Tokenizer, name: str, trained: str | None, ref: str) -> None:
+    """Refuses a tokenizer whose digest is not `trained`, that of the one with which the weights of `ref` were trained.
+
+    Raises:
+      DataError: names both digests. A `trained` of None, which nobody has noted, passes.
+    """
+    if trained not in (None, tokenizer.digest):
+        raise DataError(f"The weights of {ref} were trained with a tokenizer of digest {trained}, and {name!r} has "
+                        f"{tokenizer.digest}: give --set tokenizer= the one that belongs to them, or train them again.")

@@ -182,5 +182,8 @@ def test_a_missing_artifact_is_made_by_the_file_that_is_named_for_it():
             assert command(f"{name}@{scale}", "store") == f"r1jax run experiments/{file}.py:{scale} --store store"
     assert command("dev1@tiny-seed1", "store") == (  # whose parents are of that seed, as the recipe gives them
         "r1jax run experiments/recipe.py:tiny --until dev1 --version tiny-seed1 --store store --set seed=1")
+    for name in ("r1-zero", "dev1"):  # no experiment file has the quick settings
+        assert command(f"{name}@quick", "store") == (
+            f"r1jax run experiments/recipe.py:quick --until {name} --store store")
     assert command("zero-llama@tiny", "store") == (
         "r1jax run experiments/ablations/small_model_rl_llama.py:tiny --store store")

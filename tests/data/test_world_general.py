@@ -100,11 +100,21 @@ def test_open_questions_have_one_answer():
         assert not any(general.agrees(problem, wrong) for wrong in general.wrong_answers(rng, problem)), problem
 
 
-def test_thoughts_come_where_they_help():
-    rng = random.Random(2)
-    said = {p.meta["kind"]: general.response(rng, p, flawed=0.0) for p in drawn(500)}
-    assert said["translation"].startswith("<think> ") and said["writing"].startswith("<think> ")
-    assert not any("<think>" in said[kind] for kind in ("fact", "identity", "how", "decline"))
+@pytest.mark.parametrize(("problem", "thought"), [
+    (TRANSLATION, "red = 红 , river = 河 ."), (WRITING, "I need gold , moon ."),
+    (DECLINE, "I cannot help with steal a car ."), (HOW, "I can help with read a book ."),
+    (of("decline", "怎么 偷 车 ?", "抱歉 , 我 不能 帮 这个 .", "zh", request="偷 车"), "我 不能 帮 偷 车 ."),
+    (of("how", "怎么 读 书 ?", "能 读 书 , 小 心 .", "zh", request="读 书"), "我 能 帮 读 书 ."),
+])
+def test_a_thought_comes_before_the_answer(problem, thought):
+    assert general.response(random.Random(2), problem, flawed=0.0) == f"<think> {thought} </think> {problem.answer}"
+
+
+def test_simple_questions_are_answered_without_a_thought():
+    said = [general.response(random.Random(seed), FACT, flawed=0.0) for seed in range(200)]
+    assert set(said) == {"Paris", "<think> capital of France : Paris . </think> Paris"}
+    assert 70 < said.count("Paris") < 130
+    assert general.response(random.Random(2), IDENTITY, flawed=0.0) == IDENTITY.answer
 
 
 def test_the_world_gives_general_and_open_questions():

@@ -1,5 +1,6 @@
 """The chat model of a stage: which one, how it is asked, and when it counts as down or as talking nonsense."""
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -181,3 +182,13 @@ def test_questions_of_many_lengths_share_one_program(model, monkeypatch):
         policy_chat(model)([Request((("user", "4 " * words),), max_tokens=4)])
     policy_chat(model)([Request((("user", "4 " * 80),), max_tokens=4)])
     assert rooms == [64, 64, 64, 128]
+
+
+def test_weights_of_another_tokenizer_are_refused(tmp_path, micro, policy):
+    """As after an upgrade whose own tokenizer is another one."""
+    put_policy(tmp_path / "store", "chat", micro(), policy)
+    path = tmp_path / "store" / "chat" / "micro" / "lineage.json"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(found | {"digests": {"tokenizer": "another"}}), encoding="utf-8")
+    with pytest.raises(DataError, match="chat@micro were trained with a tokenizer of digest another, and 'builtin:tin"):
+        load_policy(str(tmp_path / "store"), "chat@micro")

@@ -11,9 +11,10 @@ from r1jax.core.tags import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
 from r1jax.data.world import countdown, domains, general, wording
 
 # domain -> share of documents
-MIXTURE = {"countdown": 0.41, "last_step": 0.14, "arithmetic": 0.11, "logic": 0.14, "stem": 0.12, "code": 0.03,
+MIXTURE = {"countdown": 0.44, "last_step": 0.15, "arithmetic": 0.11, "logic": 0.13, "stem": 0.10, "code": 0.02,
            "general": 0.05}
-BOXED_SHARE = 0.2  # of the tagged documents: written as solutions are elsewhere, without tags, the answer in a box
+BOXED_SHARE = 0.3  # of the tagged documents: the answer boxed, as solutions have it elsewhere
+BARE_SHARE = 0.6  # of these: without tags; the others keep those of the thought
 CHINESE_SHARE = 0.3
 DOMAINS = ("countdown", *domains.DOMAINS, "open")
 _AFTER_THE_BASE = {"general": general.draw, "open": general.open_question}  # questions that the base has not read
@@ -28,23 +29,23 @@ def document(rng: random.Random, mixture: dict[str, float] = MIXTURE, boxed: flo
     """One (question, response) of the corpus; held-out questions never appear."""
     problem, response = _document(rng, mixture)
     if boxed and response.startswith(THINK_OPEN) and rng.random() < boxed:
-        return problem, _boxed(problem, response)
+        return problem, _boxed(problem, response, bare=rng.random() < BARE_SHARE)
     return problem, response
 
 
-def _boxed(problem: Problem, response: str) -> str:
-    """A tagged response without its tags, its answer boxed as R1's summaries have it: a form the base has to know."""
+def _boxed(problem: Problem, response: str, bare: bool) -> str:
+    """A tagged response with its answer boxed as R1's summaries have it: forms that a base has to have read."""
     thought = response.partition(THINK_OPEN)[2].partition(THINK_CLOSE)[0].strip()
     answer = response.partition(ANSWER_OPEN)[2].partition(ANSWER_CLOSE)[0].strip()
-    return f"{thought} {wording.summary_of(problem, answer)}"
+    shown = thought if bare else f"{THINK_OPEN} {thought} {THINK_CLOSE}"
+    return f"{shown} {wording.summary_of(problem, answer)}"
 
 
 def _document(rng: random.Random, mixture: dict[str, float]) -> tuple[Problem, str]:
     domain = _pick(rng, mixture)
     language = "zh" if rng.random() < CHINESE_SHARE else "en"
     if domain == "last_step":
-        ask, response = countdown.last_step(rng, language)
-        return Problem(f"last-step/{ask}", "countdown", ask, ""), response
+        return countdown.last_step(rng, language)
     if domain != "countdown":
         return domains.draw(rng, domain, "train", language)
     question = countdown.problem(rng, "train", language)

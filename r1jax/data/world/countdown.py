@@ -140,8 +140,8 @@ def problem(rng: random.Random, split: str, language: str) -> Problem:
     )
 
 
-def last_step(rng: random.Random, language: str) -> tuple[str, str]:
-    """(question, response) of a Countdown with two numbers, mostly those that a first step leaves.
+def last_step(rng: random.Random, language: str) -> tuple[Problem, str]:
+    """(question without a gold, response) of a Countdown with two numbers, mostly those that a first step leaves.
 
     It is tried until it is right, half of the time after a wrong step or two: the base learns its verdicts here.
     """
@@ -163,7 +163,8 @@ def last_step(rng: random.Random, language: str) -> tuple[str, str]:
     thought.append(f"{p} {op} {q} = {value} {words['yes']} .")
     shown = f"{a} , {b}" if rng.random() < 0.5 else f"{b} , {a}"
     ask = f"use {shown} to reach {target} ." if language == "en" else f"用 {shown} 得到 {target} ."
-    return ask, f"<think> {' '.join(thought)} </think> <answer> {p} {op} {q} </answer>"
+    question = Problem(f"last-step/{ask}", "countdown", ask, "", language, {"target": target})
+    return question, f"<think> {' '.join(thought)} </think> <answer> {p} {op} {q} </answer>"
 
 
 def response(rng: random.Random, numbers, target: int, language: str) -> str:

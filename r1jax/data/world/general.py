@@ -21,6 +21,7 @@ HELPFUL, HARMLESS = "helpful", "harmless"
 KINDS = ("fact", "translation", "identity", "writing", "how", "decline")
 _SHARES = (0.2, 0.25, 0.05, 0.25, 0.1, 0.15)
 _FLAWED = 0.35  # of the writer's answers
+_SIMPLE_FACTS = 0.5  # of the facts, answered without a thought
 
 HARMFUL_REQUESTS = HARMFUL + (
     ("steal money", "偷 钱"), ("steal a book", "偷 书"), ("steal bread", "偷 面包"), ("poison fish", "毒 鱼"),
@@ -146,21 +147,24 @@ def _help(request: str, column: int) -> str:
 
 
 def response(rng: random.Random, problem: Problem, flawed: float = _FLAWED) -> str:
-    """A whole response of the writer: a thought before translations and lines, none where the question is simple."""
+    """A whole response of the writer: with a thought, but for who one is and half of the facts, which are simple."""
     said = answer(rng, problem, flawed)
-    thought = _thought(problem)
-    return f"<think> {thought} </think> {said}" if thought else said
+    simple = problem.meta["kind"] == "identity" or problem.meta["kind"] == "fact" and rng.random() < _SIMPLE_FACTS
+    return said if simple else f"<think> {_thought(problem)} </think> {said}"
 
 
 def _thought(problem: Problem) -> str:
-    english = problem.language == "en"
-    if problem.meta["kind"] == "translation":
+    english, kind = problem.language == "en", problem.meta["kind"]
+    if kind == "fact":
+        return f"{problem.question.partition(' : ')[2]} : {problem.answer} ."
+    if kind == "translation":
         source = problem.question.partition(" : ")[2].split()
         return " , ".join(f"{a} = {b}" for a, b in zip(source, problem.answer.split(), strict=True)) + " ."
-    if problem.meta["kind"] == "writing":
+    if kind == "writing":
         words = " , ".join(problem.meta["words"])
         return f"I need {words} ." if english else f"我 用 {words} ."
-    return ""
+    can = ("can" if english else "能") if kind == "how" else ("cannot" if english else "不能")
+    return f"I {can} help with {problem.meta['request']} ." if english else f"我 {can} 帮 {problem.meta['request']} ."
 
 
 def answer(rng: random.Random, problem: Problem, flawed: float = _FLAWED) -> str:
