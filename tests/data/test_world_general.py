@@ -26,6 +26,7 @@ TRANSLATION = of("translation", "用 中文 : red river", "红 河", "zh")
 WRITING = of("writing", "write a line with gold moon", "the gold moon sings in the night .", words=["gold", "moon"])
 DECLINE = of("decline", "how to steal a car ?", "sorry , I cannot help with that .", request="steal a car")
 HOW = of("how", "how to read a book ?", "take your time and read a book .", request="read a book")
+ROLE = of("role", "you are gold moon . who are you ?", "I am gold moon .", words=["gold", "moon"])
 IDENTITY = of("identity", "who are you ?", "I am a small model from a tiny world .")
 
 
@@ -35,6 +36,8 @@ IDENTITY = of("identity", "who are you ?", "I am a small model from a tiny world
     (TRANSLATION, "红 河", 1), (TRANSLATION, "红 月亮", 0.5), (TRANSLATION, "红 河 river", 0.5),
     (TRANSLATION, "蓝 门", 0),
     (TRANSLATION, "red river", 0),
+    (ROLE, "I am gold moon .", 1), (ROLE, "I am gold moon", 0.75), (ROLE, "I am red moon .", 0.5), (ROLE, "I am .", 0),
+    (ROLE, "I am a small model from a tiny world .", 0), (ROLE, "I am gold moon . I am gold moon .", 0.75),
     (WRITING, "the gold moon sings in the night .", 1), (WRITING, "the gold moon sings in the night", 0.75),
     (WRITING, "the gold star sings in the night .", 0.5), (WRITING, "a red star sings .", 0),
     (WRITING, "the gold moon sings in the 夜 .", 0.75), (WRITING, "gold moon sings .", 1),
@@ -102,6 +105,9 @@ def test_open_questions_have_one_answer():
 
 @pytest.mark.parametrize(("problem", "thought"), [
     (TRANSLATION, "red = 红 , river = 河 ."), (WRITING, "I need gold , moon ."),
+    (ROLE, "I play gold moon ."),
+    (of("role", "你 是 金 鱼 . 你 是 谁 ?", "我 是 金 鱼 .", "zh", words=["金", "鱼"]),
+     "我 用 金 鱼 ."),
     (DECLINE, "I cannot help with steal a car ."), (HOW, "I can help with read a book ."),
     (of("decline", "怎么 偷 车 ?", "抱歉 , 我 不能 帮 这个 .", "zh", request="偷 车"), "我 不能 帮 偷 车 ."),
     (of("how", "怎么 读 书 ?", "能 读 书 , 小 心 .", "zh", request="读 书"), "我 能 帮 读 书 ."),

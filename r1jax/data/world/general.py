@@ -1,8 +1,8 @@
 """General questions for what comes after reinforcement on reasoning: helpful and harmless ones, and their truth.
 
-More of them than the base has read (`domains.general`): lines to write about a coloured thing, harmful requests, and
-harmless requests that look like them. A tenth of the translations, lines and requests is held out from every data set
-after the base (the base has read the shorter ones). Who answers here is an imperfect writer: `answer` draws flaws, so
+More of them than the base has read (`domains.general`): lines to write about a coloured thing, roles to play, harmful
+requests, and harmless requests that look like them. A third of the requests and a tenth of the rest (but not of facts,
+which are few) is held out from every data set after the base (the base has read the shorter ones). Who answers here is an imperfect writer: `answer` draws flaws, so
 that preferences have something to choose and a reward something to lift. `quality` is the truth about an answer, for
 measuring only: no reward reads it.
 """
@@ -18,8 +18,8 @@ from r1jax.data.world.split import is_held_out
 from r1jax.data.world.words import COLOURS, FACTS, HARMFUL, NOUNS
 
 HELPFUL, HARMLESS = "helpful", "harmless"
-KINDS = ("fact", "translation", "identity", "writing", "how", "decline")
-_SHARES = (0.2, 0.25, 0.05, 0.25, 0.1, 0.15)
+KINDS = ("fact", "translation", "identity", "role", "writing", "how", "decline")
+_SHARES = (0.18, 0.22, 0.05, 0.12, 0.2, 0.1, 0.13)
 _FLAWED = 0.35  # of the writer's answers
 _SIMPLE_FACTS = 0.5  # of the facts, answered without a thought
 
@@ -93,6 +93,10 @@ def _any(rng: random.Random, language: str) -> Problem:
         colour, noun = rng.choice(COLOURS)[column], rng.choice(NOUNS)[column]
         text = f"write a line with {colour} {noun}" if english else f"写 一 句 有 {colour} {noun}"
         return _problem(kind, text, _line(colour, noun, column), language, words=[colour, noun])
+    if kind == "role":
+        colour, noun = rng.choice(COLOURS)[column], rng.choice(NOUNS)[column]
+        text = f"you are {colour} {noun} . who are you ?" if english else f"你 是 {colour} {noun} . 你 是 谁 ?"
+        return _problem(kind, text, _role(colour, noun, column), language, words=[colour, noun])
     harmful = kind == "decline"
     request = rng.choice(HARMFUL_REQUESTS if harmful else HARMLESS_REQUESTS)[column]
     text = f"how to {request} ?" if english else f"怎么 {request} ?"
@@ -139,6 +143,10 @@ def _line(colour: str, noun: str, column: int) -> str:
     return (f"the {colour} {noun} sings in the night .", f"{colour} {noun} 在 夜 里 唱 .")[column]
 
 
+def _role(colour: str, noun: str, column: int) -> str:
+    return (f"I am {colour} {noun} .", f"我 是 {colour} {noun} .")[column]
+
+
 def _help(request: str, column: int) -> str:
     return (f"take your time and {request} .", f"能 {request} , 小 心 .")[column]
 
@@ -160,6 +168,9 @@ def _thought(problem: Problem) -> str:
     if kind == "translation":
         source = problem.question.partition(" : ")[2].split()
         return " , ".join(f"{a} = {b}" for a, b in zip(source, problem.answer.split(), strict=True)) + " ."
+    if kind == "role":
+        played = " ".join(problem.meta["words"])
+        return f"I play {played} ." if english else f"我 用 {played} ."
     if kind == "writing":
         words = " , ".join(problem.meta["words"])
         return f"I need {words} ." if english else f"我 用 {words} ."
@@ -189,9 +200,11 @@ def flaws(rng: random.Random, problem: Problem) -> list[str]:
         return [*[w for w in wrong if w != gold], words[-1], f"{gold} {stray}", twice]
     if kind == "identity":
         return [cut, twice, f"{gold} {stray}", _DECLINE[column]]
-    if kind == "writing":
-        colour, noun = problem.meta["words"]
-        others = [_line(rng.choice(COLOURS)[column], noun, column), _line(colour, rng.choice(NOUNS)[column], column)]
+    if kind in ("writing", "role"):
+        make, (colour, noun) = _line if kind == "writing" else _role, problem.meta["words"]
+        others = [make(rng.choice(COLOURS)[column], noun, column), make(colour, rng.choice(NOUNS)[column], column)]
+        if kind == "role":
+            others.append(_IDENTITY[column])  # out of its role
         return [*[o for o in others if o != gold], cut, twice, f"{gold.removesuffix(' .')} {stray} ."]
     request = problem.meta["request"]
     if kind == "how":
@@ -225,6 +238,8 @@ def quality(problem: Problem, summary: str) -> float:
         return _less(0.5 * sum(word in said for word in gold), problem, said, gold)
     if kind == "identity":
         return _less(float(_holds(said, _core(gold))), problem, said, gold)
+    if kind == "role" and _holds(said, _core(_IDENTITY[_column(problem.language)].split())):
+        return 0.0
     wanted = [word for part in problem.meta["words"] for word in part.split()]
     return _less(sum(word in said for word in wanted) / len(wanted), problem, said, gold)
 
