@@ -11,7 +11,8 @@ answer is right and the text readable; refined by DeepSeek-V3; corrected by peop
 
 The chat model of small and paper is named by the user: --set chat.endpoint=http://localhost:8000/v1#deepseek-v3.
 What the paper's scale takes (--dry-run --prompt-tokens 160 --response-tokens 5400): 60,000 responses or 3.2e8 sampled
-tokens and 3.2e19 operations; at most 12,000 refinements with 6.5e7 tokens of replies; at most 12,000 records.
+tokens and 3.2e19 operations; at most 12,000 refinements with 6.5e7 tokens of replies; at most 12,000 records. Not in
+these: the translations of thoughts in other languages than their questions', which come before refining.
 small, paper: not run.
 """
 
@@ -67,7 +68,9 @@ def paper() -> Experiment:
     12,000 questions, four trajectories and one more of the base that is shown two examples (version 1; version 2 names
     R1-Zero's alone: --set collect.few_shot=0 --set collect.few_shot_samples=0), one that stays of each, and the
     thresholds of FilterConfig. Code of the paper: 5,151 problems of Codeforces and 2,504 of AtCoder, for which
-    DeepSeek-V2.5 wrote tests; here the public tests of Codeforces' problems.
+    DeepSeek-V2.5 wrote tests; here the public tests of Codeforces' problems. The paper has V3 answer simple mathematics
+    ("1+1=?"), which no set here holds: add a file of yours (question, answer) to data.mixture, and set data.domains,
+    which says a file's domain, to (("arithmetic", 1.0),) and collect.simple to ("arithmetic",).
     """
     return Experiment(
         name="cold-start-data", scale="paper", stage=cold_start.run, model=config.qwen2_5_32b(),

@@ -218,6 +218,8 @@ class CollectConfig:
         of each question. examples: "world", or a file of JSON lines with question and response, to draw them from.
       refine: whether the chat model rewrites what was kept into a readable thought and a summary, in the question's
         language: the languages of a thought are then looked at afterwards.
+      simple: domains of simple mathematics ("1+1=?"), about which a policy thinks too long: in cold start the chat
+        model answers their questions in its place, `samples` times each. Needs `refine`, whose form the answers have.
       targets: (domain, samples) that are kept at most; () keeps all.
       duplicates: whether equal and nearly equal samples stay. Where the same question is asked often, leaving them out
         makes rare answers as frequent as common ones.
@@ -243,6 +245,7 @@ class CollectConfig:
     targets: tuple[tuple[str, int], ...] = ()
     duplicates: bool = False
     decontaminate: tuple[str, ...] = ()
+    simple: tuple[str, ...] = field(default=(), metadata=ADDED)
 
 
 @dataclass(frozen=True)

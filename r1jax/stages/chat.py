@@ -5,25 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from types import MappingProxyType
+from typing import TypeVar
 
 import jax
 
 from r1jax.core.config import Experiment
 from r1jax.core.errors import ConfigError, DataError
 from r1jax.data.world.wording import TINY
+from r1jax.rewards import verdicts
 from r1jax.rewards.chat import Chat, Reply, Request
 from r1jax.rewards.endpoint import Endpoint
-from r1jax.rewards.wording import PAPER
+from r1jax.rewards.wording import PAPER, heard
 from r1jax.stages.context import Context
 from r1jax.stages.endpoints import endpoint_config, is_endpoint, kept_chat
 from r1jax.stages.judging import policy_chat
 from r1jax.stages.policies import artifact_policy
 from r1jax.store.hosts import on_primary
-from r1jax.text.wording import Wording
+from r1jax.text.wording import Ask, Wording
 
+Content = TypeVar("Content")
 WORDINGS = MappingProxyType({wording.name: wording for wording in (PAPER, TINY)})
 MOST_SILENT, MOST_MALFORMED = 0.1, 0.5  # shares of the replies to a part's requests of a kind: beyond, the run stops
 ENOUGH_REPLIES = 32  # to say of a chat model that it does not keep to the form
+MALFORMED, NO_REPLY = "chat model's reply malformed", "chat model did not reply"
 
 
 class ChatDown(DataError):
@@ -115,3 +119,16 @@ def refuse_nonsense(asked_for: str, malformed: int, replies: int) -> None:
         raise DataError(f"{malformed} of {replies} replies of the chat model, asked for {asked_for}, cannot be read; "
                         "it may need another chat.wording, or be another model than it should. The parts before this "
                         "one are kept; delete what is kept of an endpoint's replies before you ask it again.")
+
+
+def told(ask: Ask[Content], replies: Sequence[Reply], asked_for: str, malformed: str = MALFORMED,
+         silent: str = NO_REPLY) -> list[tuple[Content | None, str]]:
+    """(what a reply says, "") or (None, the name under which it is counted) of each.
+
+    Raises:
+      DataError: most of them cannot be read.
+    """
+    names = {verdicts.MALFORMED: malformed, verdicts.NO_REPLY: silent, "": ""}
+    found = [(said, names[why]) for said, why in (heard(ask, reply) for reply in replies)]
+    refuse_nonsense(asked_for, sum(why == malformed for _, why in found), len(found))
+    return found

@@ -3,7 +3,7 @@
 DeepSeek-R1 (arXiv 2501.12948v2, section B.3.2; version 1, section 2.3.1): several trajectories of each prompt from
 R1-Zero at temperature 1, and from a model that is shown long chains of thought; kept where the answer is right and the
 text can be read (repetition, mixed languages); refined by DeepSeek-V3 into the cold start's form; read and corrected by
-people (stages/annotate.py).
+people (stages/annotate.py). Simple mathematics ("1+1=?") is answered by DeepSeek-V3 itself, so that it stays short.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from r1jax.core.settings import CollectConfig
 from r1jax.data import problems as files
 from r1jax.data.world import countdown
 from r1jax.rewards.chat import Chat
+from r1jax.rewards.wording import request
 from r1jax.stages import chat as chats
 from r1jax.stages import collecting, refining, trajectories
 from r1jax.stages.budget import at_least_one
 from r1jax.stages.context import Context
 from r1jax.stages.policies import artifact_policy
-from r1jax.stages.trajectories import Counts, Sampled, count
+from r1jax.stages.trajectories import ASKED, Counts, Sampled, count
 from r1jax.store import Artifact
 from r1jax.text.prompts import Prompter
 from r1jax.text.tokenizer import Tokenizer
@@ -89,6 +90,7 @@ def check(experiment: Experiment, context: Context) -> None:
     trajectories.check(experiment, context)
     trajectories.check_graded(experiment)
     chats.check(experiment)
+    _check_simple(experiment)
     config, roles = experiment.collect, {role for role, _ in experiment.parents}
     if "policy" not in roles:
         raise ConfigError(f"{experiment.name} needs a parent in the role 'policy', whose trajectories are taken.")
@@ -99,6 +101,20 @@ def check(experiment: Experiment, context: Context) -> None:
         at_least_one({name: getattr(config, name.partition(".")[2]) for name in (
             "collect.few_shot", "collect.few_shot_samples")})
         examples(config.examples, config.few_shot, experiment.seed)
+
+
+def _check_simple(experiment: Experiment) -> None:
+    """Refuses simple questions where the chat model cannot be asked, or where its answers' form would differ."""
+    config, wording = experiment.collect, chats.wording(experiment)
+    if not config.simple:
+        return
+    named = f"collect.simple names {', '.join(config.simple)}"
+    if wording.simple is None:
+        raise ConfigError(f"{named}, and chat.wording={wording.name} has no request for short answers; leave "
+                          "collect.simple empty, or use chat.wording=paper with a chat model that it suits.")
+    if not config.refine:
+        raise ConfigError(f"{named}, whose answers come in another form than unrefined responses; set "
+                          "collect.refine=true, or leave collect.simple empty.")
 
 
 def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[str, float]:
@@ -131,19 +147,50 @@ def maker(experiment: Experiment, context: Context, chat: Chat) -> Callable[[int
 
     def make(part: int) -> collecting.Part:
         counts: Counts = {}
-        rows = trajectories.right(sampled(draw(part), part), config, chat, wording, counts)
+        questions = draw(part)
+        hard = [problem for problem in questions if problem.domain not in config.simple]
+        rows = trajectories.right(sampled(hard, part) if hard else [], config, chat, wording, counts)
         rows = trajectories.readable(rows, replace(config.filters, language=0.0) if config.refine else config.filters,
                                      "answer", counts)
+        if simple := [problem for problem in questions if problem.domain in config.simple]:
+            rows += short_answers(experiment, context, chat, simple, part, counts)
         rows = trajectories.chosen(rows, config.keep, trajectories.rng_of(experiment, part), counts)
         if not config.refine:
             return trajectories.part_of(rows, "reasoning", counts)
-        refined = refining.refine(rows, chat, wording, counts)
+        short = [row for row in rows if row.problem.domain in config.simple]
+        long = [row for row in rows if row.problem.domain not in config.simple]
+        refined = refining.refine(long, chat, wording, counts, config.filters.language)
         before = {id(row): text for row, text in refined}
         rows = still_right([row for row, _ in refined], config, chat, wording, counts)
         rows = trajectories.readable(rows, config.filters, "summary", counts)
-        return trajectories.part_of(rows, "reasoning", counts, [before[id(row)] for row in rows])
+        made = trajectories.part_of(rows, "reasoning", counts, [before[id(row)] for row in rows])
+        return collecting.Part([*made.rows, *trajectories.part_of(short, "reasoning", counts).rows], counts)
 
     return make
+
+
+def short_answers(experiment: Experiment, context: Context, chat: Chat, questions: Sequence[Problem], part: int,
+                  counts: Counts) -> list[Sampled]:
+    """The chat model's own responses to simple questions, of which the right and readable ones stay.
+
+    Raises:
+      DataError: most replies cannot be read. What the chat raises.
+    """
+    config, wording = experiment.collect, chats.wording(experiment)
+    source = experiment.chat.endpoint or context.parents["chat"].ref
+    first = keys.host_seed(experiment.seed, part, "sample") % 2**30
+    asked = [problem for problem in questions for _ in range(config.samples)]
+    replies = chat([request(wording.simple, problem.question, seed=first + number)
+                    for number, problem in enumerate(asked)])
+    rows = []
+    for problem, (said, reason) in zip(asked, chats.told(wording.simple, replies, "a short answer"), strict=True):
+        if said is None:
+            count(counts, problem, ASKED)
+            count(counts, problem, reason)
+        else:
+            rows.append(Sampled(problem, refining.whole(said), source))
+    return trajectories.readable(trajectories.right(rows, config, chat, wording, counts), config.filters, "summary",
+                                 counts)
 
 
 def still_right(rows: Sequence[Sampled], config: CollectConfig, chat: Chat, wording: Wording,

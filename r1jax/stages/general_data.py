@@ -7,26 +7,21 @@ samples by DeepSeek-V3's pipeline; a chain of thought for some, none for simple 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from r1jax.core import keys
 from r1jax.core.config import Experiment
 from r1jax.core.records import Problem
 from r1jax.core.settings import FilterConfig
 from r1jax.core.tags import TAGS, THINK_OPEN
-from r1jax.rewards import verdicts
-from r1jax.rewards.chat import Chat, Reply
+from r1jax.rewards.chat import Chat
 from r1jax.rewards.readability import UNREADABLE_FORM
-from r1jax.rewards.wording import heard, request
+from r1jax.rewards.wording import request
 from r1jax.stages import chat as chats
 from r1jax.stages import collecting, refining, trajectories
 from r1jax.stages.context import Context
 from r1jax.stages.trajectories import ASKED, Counts, Sampled, chosen, count, part_of, rng_of
 from r1jax.store import Artifact
-from r1jax.text.wording import Ask, Wording, Written
-
-Content = TypeVar("Content")
-MALFORMED, NO_REPLY = "chat model's reply malformed", "chat model did not reply"
+from r1jax.text.wording import Wording, Written
 
 
 def check(experiment: Experiment, context: Context) -> None:
@@ -92,7 +87,7 @@ def ask(chat: Chat, wording: Wording, asked: Sequence[Problem], seed: int, part:
     open_ones = [number for number, (thought, _) in enumerate(found) if thought is not None]
     replies = chat([request(wording.general, asked[number].question, found[number][0], seed=first + number)
                     for number in open_ones])
-    said = _told(wording.general, replies, "a response")
+    said = chats.told(wording.general, replies, "a response")
     answers = dict(zip(open_ones, said, strict=True))
     return [answers.get(number, (None, reason)) for number, (_, reason) in enumerate(found)]
 
@@ -103,13 +98,5 @@ def _thoughts(chat: Chat, wording: Wording, asked: Sequence[Problem]) -> list[tu
         return [(True, "")] * len(asked)
     questions = list(dict.fromkeys(problem.question for problem in asked))
     replies = chat([request(wording.needs_thought, question) for question in questions])
-    said = dict(zip(questions, _told(wording.needs_thought, replies, "whether a thought helps"), strict=True))
+    said = dict(zip(questions, chats.told(wording.needs_thought, replies, "whether a thought helps"), strict=True))
     return [said[problem.question] for problem in asked]
-
-
-def _told(ask: Ask[Content], replies: Sequence[Reply], asked_for: str) -> list[tuple[Content | None, str]]:
-    """What replies say, or our name for why they say nothing."""
-    names = {verdicts.MALFORMED: MALFORMED, verdicts.NO_REPLY: NO_REPLY, "": ""}
-    found = [(said, names[why]) for said, why in (heard(ask, reply) for reply in replies)]
-    chats.refuse_nonsense(asked_for, sum(why == MALFORMED for _, why in found), len(found))
-    return found

@@ -208,15 +208,16 @@ def check(experiment: Experiment, context: Context) -> None:
 
 
 def check_graded(experiment: Experiment) -> None:
-    """Refuses domains whose answers nothing would grade, and graders of domains that are not asked."""
+    """Refuses domains whose answers nothing would grade, and domains that are named and not asked."""
     config, asked = experiment.collect, _world_domains(experiment)
     if both := [domain for domain in config.judged if domain in config.unchecked]:
         raise ConfigError(f"{', '.join(both)} cannot be in both collect.judged and collect.unchecked; choose one.")
     if asked is None:
         return
-    if other := [domain for domain in (*config.judged, *config.unchecked) if domain not in asked]:
-        raise ConfigError(f"collect.judged or collect.unchecked names {', '.join(other)}, of which data.domains asks "
-                          f"nothing; it asks {', '.join(asked)}.")
+    named = (*config.judged, *config.unchecked, *config.simple)
+    if other := [domain for domain in named if domain not in asked]:
+        raise ConfigError(f"collect.judged, collect.unchecked or collect.simple names {', '.join(other)}, of which "
+                          f"data.domains asks nothing; it asks {', '.join(asked)}.")
     graded = (*config.judged, *config.unchecked)
     if left := [domain for domain in asked if domain in accuracy.WITHOUT_RULE and domain not in graded]:
         raise ConfigError(f"There is no rule for answers of {', '.join(left)}, so that none would be kept; name it in "

@@ -85,6 +85,19 @@ def test_nonsense_is_more_than_half_of_enough(malformed, replies):
         assert not nonsense
 
 
+def test_what_replies_say_or_why_they_are_not_counted_as_said():
+    ask = PAPER.needs_thought
+    replies = [Reply('{"analysis": "a", "thought": "no"}'), Reply("hm"), silent(), Reply('{"analysis": "a"', "length")]
+    assert chats.told(ask, replies, "it") == [
+        (False, ""), (None, "chat model's reply malformed"), (None, "chat model did not reply"),
+        (None, "chat model's reply malformed")]
+    assert chats.told(ask, replies[1:3], "it", "odd", "none") == [(None, "odd"), (None, "none")]
+    assert chats.told(ask, [], "it") == []
+    with pytest.raises(DataError, match="17 of 32 replies of the chat model, asked for it, cannot be read"):
+        chats.told(ask, [*[replies[1]] * 17, *[replies[0]] * 15], "it", "odd")
+    assert len(chats.told(ask, [*[replies[1]] * 16, *[replies[0]] * 16], "it")) == 32
+
+
 def test_several_hosts_ask_once_and_read_the_same(monkeypatch):
     """Two processes, as on_primary sees them: the second gets what the first heard, and asks nobody."""
     calls, sent = [], []

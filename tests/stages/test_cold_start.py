@@ -6,12 +6,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from r1jax.core.config import fingerprint, to_dict
 from r1jax.core.errors import ConfigError, DataError
+from r1jax.core.records import Problem
 from r1jax.core.settings import ChatConfig, CollectConfig, DataConfig, FilterConfig
 from r1jax.data.record_files import Records
 from r1jax.rewards import countdown
+from r1jax.rewards.chat import Reply
+from r1jax.rewards.reply_form import filled
 from r1jax.stages import chat as chats
-from r1jax.stages import cold_start
+from r1jax.stages import cold_start, trajectories
 from r1jax.stages.cold_start import FewShot
 from r1jax.stages.run import run_experiment
 from r1jax.text import prompts
@@ -115,6 +119,11 @@ def test_examples_of_a_file(tmp_path):
     ({"chat": ChatConfig(wording="long")}, {}, "chat.wording='long' is unknown; use paper or tiny"),
     ({}, {"few_shot": 2, "few_shot_samples": 1}, "collect.few_shot=2 needs a parent in the role 'few_shot'"),
     ({}, {"judged": ()}, "There is no rule for answers of open"),
+    ({}, {"simple": ("countdown",)}, "collect.simple names countdown, and chat.wording=tiny has no request for short "
+                                     "answers; leave collect.simple empty, or use chat.wording=paper"),
+    ({"chat": ChatConfig()}, {"simple": ("countdown",), "refine": False},
+     "collect.simple names countdown, whose answers come in another form than unrefined responses; set collect.refine"),
+    ({"chat": ChatConfig()}, {"simple": ("arithmetic",)}, "collect.simple names arithmetic, of which data.domains"),
 ])
 def test_what_cannot_work_is_refused(changes, collect, sentence):
     with pytest.raises(ConfigError, match=sentence):
@@ -232,6 +241,135 @@ def test_a_refined_thought_in_another_language_goes(monkeypatch):
                   "我 要 一 个 和 ." if text.startswith("begin") else None)
     part = make(monkeypatch, clerk, [sum_of(4)], replace(REFINE, filters=FilterConfig(language=0.9)))(0)
     assert part.counts["countdown"] == {"asked": 4, "cut off": 1, "wrong": 1, "not needed": 1, "wrong language": 1}
+
+
+# Simple mathematics, and thoughts in another language: the paper's wording alone asks for them.
+
+
+MARK = "0123456789abcdef"
+SIMPLE = replace(COLLECT, samples=4, keep=2, refine=True, simple=("arithmetic",))
+
+
+def plus(number):
+    """How much is `number` + 1?"""
+    return Problem(f"arithmetic/{number}", "arithmetic", f"{number}+1=?", str(number + 1), "en")
+
+
+class Large:
+    """The paper's wording's chat model. short: (number of the request, question) -> its reply to a simple question."""
+
+    def __init__(self, short=None):
+        self.short, self.seen = short, {"simple": [], "translate": [], "refine": []}
+
+    def __call__(self, requests):
+        return [self.reply(request) for request in requests]
+
+    def reply(self, request):
+        system, asked = request.messages[0][1], request.messages[-1][1]
+        if "simple questions of mathematics" in system:
+            self.seen["simple"].append(request)
+            question = asked.partition("| ")[2].partition("\n")[0]
+            return self.short(len(self.seen["simple"]) - 1, question)
+        if "Translate the thinking process" in system:
+            self.seen["translate"].append(request)
+            return Reply(filled(MARK, THOUGHT="First I add 4 and 1, then I look at it again."))
+        self.seen["refine"].append(request)
+        answer = asked.rpartition("| ")[2].partition("\n")[0]
+        return Reply(filled(MARK, THOUGHT="I add the two numbers.", SOLUTION=f"So \\boxed{{{answer}}}."))
+
+
+def short(thought, answer):
+    return Reply(filled(MARK, THOUGHT=thought, SOLUTION=f"\\boxed{{{answer}}}"))
+
+
+WITH_CHAT = SimpleNamespace(mesh=None, parents=CONTEXT.parents | {"chat": SimpleNamespace(ref="chat@micro")})
+
+
+def large(monkeypatch, chat, questions, collect=SIMPLE, answer=answers, **changes):
+    """The part's maker under the paper's wording."""
+    by_hand(monkeypatch, cold_start, answer, questions)
+    changed = experiment(cold_start.run, collect, domains=("countdown", "arithmetic"), chat=ChatConfig(), **changes)
+    cold_start.check(changed, None)
+    return cold_start.maker(changed, WITH_CHAT, chat)
+
+
+def test_simple_questions_are_answered_by_the_chat_model_and_checked_like_the_rest(monkeypatch):
+    said = (short("1 and 1 make 2.", 2), short("A sum.", 3), short("I add.", 2), Reply("2"),  # of 1+1=?
+            silent(), short("9 and 1.", 10), short("9 and 1.", 10), short("我 想 把 两 个 数 加 起来", 10))  # of 9+1=?
+    chat = Large(lambda number, question: said[number])
+
+    def policy(problem, sample):
+        assert problem.domain == "countdown"
+        return answers(problem, sample)
+
+    part = large(monkeypatch, chat, [plus(1), sum_of(4), plus(9)], replace(SIMPLE, questions_per_file=3),
+                 policy)(0)
+    assert [(row["problem"], row["response"], row["source"]) for row in part.rows] == [
+        ("countdown/4/en", "<think> I add the two numbers. </think> So \\boxed{4 + 1}.", "r1-zero@micro"),
+        ("arithmetic/1", "<think> 1 and 1 make 2. </think> \\boxed{2}", "chat@micro"),
+        ("arithmetic/1", "<think> I add. </think> \\boxed{2}", "chat@micro"),
+        ("arithmetic/9", "<think> 9 and 1. </think> \\boxed{10}", "chat@micro")]
+    assert part.counts == {
+        "countdown": {"asked": 4, "cut off": 1, "wrong": 1, "not needed": 1, "kept": 1},
+        "arithmetic": {"asked": 8, "wrong": 1, "chat model's reply malformed": 1, "chat model did not reply": 1,
+                       "wrong language": 1, "not needed": 1, "kept": 3}}
+    assert [row["meta"] for row in part.rows[1:]] == [{}] * 3 and {row["kind"] for row in part.rows} == {"reasoning"}
+    assert [len(requests) for requests in chat.seen.values()] == [8, 0, 1]  # short answers are not refined again
+
+
+def test_a_part_of_simple_questions_alone_and_one_without_any(monkeypatch):
+    def policy(problem, sample):
+        assert problem.domain == "countdown"
+        return answers(problem, sample)
+
+    chat = Large(lambda number, question: short(f"I add {number}.", int(question[0]) + 1))
+    make = large(monkeypatch, chat, [plus(1), plus(2), sum_of(4), sum_of(5), plus(3), plus(3)], answer=policy)
+    parts = [make(number) for number in (0, 1, 2, 0)]
+    assert [len(part.rows) for part in parts] == [4, 2, 2, 4]
+    assert parts[0].counts == {"arithmetic": {"asked": 8, "not needed": 4, "kept": 4}}
+    seeds = [request.seed for request in chat.seen["simple"]]
+    assert len(seeds) == 24 and len(set(seeds[:16])) == 16 and seeds[:8] == seeds[16:]
+    assert all((request.temperature, request.max_tokens) == (0.6, 2048) for request in chat.seen["simple"])
+
+
+def test_an_endpoint_is_the_source_of_its_short_answers(monkeypatch):
+    by_hand(monkeypatch, cold_start, answers, [plus(1)])
+    chat = Large(lambda number, question: short("I add.", 2))
+    named = experiment(cold_start.run, SIMPLE, chat=ChatConfig("http://host/v1#m"))
+    assert [row["source"] for row in cold_start.maker(named, CONTEXT, chat)(0).rows] == ["http://host/v1#m"]
+
+
+def test_a_chat_model_that_gives_no_short_answers_stops_the_run(monkeypatch):
+    make = large(monkeypatch, Large(lambda number, question: Reply("2")), [plus(1)], replace(SIMPLE, samples=32))
+    with pytest.raises(DataError, match="32 of 32 replies of the chat model, asked for a short answer, cannot be read"):
+        make(0)
+
+
+def test_simple_questions_of_a_file(tmp_path, context):
+    """As experiments/cold_start_data.py says: a file's domain is the first of data.domains."""
+    path = tmp_path / "simple.jsonl"
+    path.write_text("".join(json.dumps({"question": f"{n} + 1 = ?", "answer": str(n + 1)}) + "\n" for n in range(40)))
+    named = experiment(cold_start.run, SIMPLE, chat=ChatConfig(), data=DataConfig(
+        mixture=((str(path), 1.0),), domains=(("arithmetic", 1.0),)))
+    cold_start.check(named, None)
+    found = trajectories.draw(named, context)(0)
+    assert len(found) == 2 and {problem.domain for problem in found} == {"arithmetic"}
+    assert all(int(problem.question.partition(" ")[0]) + 1 == int(problem.answer) for problem in found)
+
+
+def test_what_asks_no_simple_questions_is_what_it_was():
+    before, after = (experiment(cold_start.run, collect) for collect in (replace(SIMPLE, simple=()), SIMPLE))
+    assert "simple" not in to_dict(before)["collect"] and to_dict(after)["collect"]["simple"] == ["arithmetic"]
+    assert fingerprint(before) != fingerprint(after)
+
+
+@pytest.mark.parametrize(("least", "asked"), [(0.9, 1), (0.0, 0)])
+def test_a_thought_is_translated_where_the_filter_would_not_have_its_language(monkeypatch, least, asked):
+    chat, collect = Large(), replace(SIMPLE, samples=1, filters=FilterConfig(language=least))
+    part = large(monkeypatch, chat, [sum_of(4)], collect, lambda problem, sample: solved(4, thought=MIXED))(0)
+    assert part.counts == {"countdown": {"asked": 1, "kept": 1}} and len(chat.seen["translate"]) == asked
+    assert part.rows[0]["meta"]["before"] == solved(4, thought=MIXED)
+    assert ("then I look at it again" in chat.seen["refine"][0].messages[-1][1]) == bool(asked)
 
 
 # Whole runs.

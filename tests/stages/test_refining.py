@@ -1,5 +1,7 @@
 """Trajectories rewritten by a chat model: what it is asked, and what becomes of a rewriting that is none."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,6 +108,92 @@ def test_tags_that_a_refiner_writes_do_not_reach_the_data(thought, solution):
     counts = {}
     assert refining.refine(said(sum_of(4), solved(4)), paper(thought, solution), PAPER, counts) == []
     assert counts == {"countdown": {"refiner's reply malformed": 1}}
+
+
+# Thoughts in another language than their question's.
+
+
+CHINESE = "我 先 把 {} 和 1 加 起来 , 然后 检查 一遍 ."
+MARK = "0123456789abcdef"
+
+
+class Large:
+    """A chat model under the paper's wording: `translate` has its translations, and what it refines stays as it is."""
+
+    def __init__(self, *translate):
+        self.translate, self.translations, self.refinements = iter(translate), [], []
+
+    def __call__(self, requests):
+        return [self.reply(request) for request in requests]
+
+    def reply(self, request):
+        if "Translate the thinking process" in request.messages[0][1]:
+            self.translations.append(request)
+            said = next(self.translate)
+            return said if isinstance(said, Reply) else Reply(said and filled(MARK, THOUGHT=said))
+        self.refinements.append(request)
+        raw = request.messages[-1][1].partition("BEGIN THOUGHT")[2]
+        thought = raw.partition("| ")[2].partition("\n")[0]
+        return Reply(filled(MARK, THOUGHT=thought, SOLUTION="It is so."))
+
+
+def foreign(number):
+    """A Chinese thought about a question in English."""
+    row, = said(sum_of(number), solved(number, thought=CHINESE.format(number)))
+    return row
+
+
+def test_a_thought_in_another_language_is_translated_and_then_refined():
+    own, chinese = said(sum_of(3), solved(3)), said(sum_of(8, "zh"), solved(8, thought=CHINESE.format(8)))
+    rows = [*own, foreign(4), *chinese, foreign(5), foreign(6), foreign(7)]
+    chat, counts = Large("I add 4 and 1 first .", silent(), "", Reply("I", "length")), {}
+    refined = refining.refine(rows, chat, PAPER, counts)
+    assert [request.seed for request in chat.translations] == [1, 3, 4, 5]
+    assert (chat.translations[0].temperature, chat.translations[0].max_tokens) == (0.6, 32768)
+    asked = chat.translations[0].messages[-1][1]
+    assert f"| {CHINESE.format(4)}\n" in asked and f"| {sum_of(4).question}\n" in asked
+    assert [request.seed for request in chat.refinements] == [0, 1, 2]
+    assert "| 4 + 1\n" in chat.refinements[1].messages[-1][1] and "我" not in chat.refinements[1].messages[-1][1]
+    assert [(row.text, before) for row, before in refined] == [
+        ("<think> I add the two small numbers . </think> It is so.", own[0].text),
+        ("<think> I add 4 and 1 first . </think> It is so.", solved(4, thought=CHINESE.format(4))),
+        (f"<think> {CHINESE.format(8)} </think> It is so.", chinese[0].text)]
+    assert counts == {"countdown": {"translator did not reply": 1, "translator's reply malformed": 2}}
+
+
+@pytest.mark.parametrize(("least", "asked"), [(0.0, 0), (0.9, 0), (0.91, 1), (1.0, 1)])
+def test_the_share_of_the_questions_language_below_which_a_thought_is_translated(least, asked):
+    row, = said(sum_of(4), solved(4, thought="we add the two small numbers first and see 五"))  # 9 of 10 words
+    chat = Large("we add the two small numbers first and see five")
+    (refined, _), = refining.refine([row], chat, PAPER, {}, least)
+    assert len(chat.translations) == asked and ("five" in refined.text) == bool(asked)
+
+
+def test_a_question_says_its_language_where_its_problem_does_not():
+    row = foreign(4)
+    chat = Large("I add 4 and 1 .")
+    refining.refine([replace(row, problem=replace(row.problem, language=""))], chat, PAPER, {})
+    assert len(chat.translations) == 1
+
+
+def test_a_wording_without_translations_refines_thoughts_as_they_are():
+    asked = []
+    for least in (0.0, 1.0):
+        clerk = Clerk()
+        (refined, _), = refining.refine([foreign(4)], clerk, TINY, {}, least)
+        asked.append(clerk.seen)
+    assert asked[0] == asked[1] == ["begin : use 4 , 1 to reach 5 .", f"write in English : {CHINESE.format(4)}",
+                                    "sum up : use 4 , 1 to reach 5 . answer 4 + 1"]
+    assert refined.text == f"<think> I need a sum . {CHINESE.format(4)} </think> so \\boxed{{4 + 1}} ."
+
+
+def test_a_translator_that_talks_nonsense_stops_the_run():
+    rows = [foreign(number) for number in range(33)]
+    with pytest.raises(DataError, match="17 of 33 replies .* asked for a translated thought, cannot be read"):
+        refining.refine(rows, Large(*["I add ."] * 16, *[""] * 17), PAPER, {})
+    counts = {}
+    assert len(refining.refine(rows[:31], Large(*["I add ."] * 14, *[""] * 17), PAPER, counts)) == 14
+    assert counts == {"countdown": {"translator's reply malformed": 17}}
 
 
 TEXTS = ("", "good", "a < b", "wait . ", "x" * 300, "\u2028", "不对", "?")

@@ -208,6 +208,7 @@ def test_an_experiment_without_a_collection_or_with_domains_that_have_no_questio
     ({}, ("countdown", "open"), "There is no rule for answers of open, so that none would be kept; name it"),
     ({"judged": ("opne",)}, ("countdown",), "names opne, of which data.domains asks nothing; it asks countdown"),
     ({"unchecked": ("open",)}, ("countdown",), "names open, of which"),
+    ({"simple": ("arithmetic",)}, ("countdown",), "or collect.simple names arithmetic, of which data.domains asks"),
     ({"judged": ("open",), "unchecked": ("open",)}, ("open",), "open cannot be in both"),
 ])
 def test_domains_that_nothing_would_grade(change, domains, sentence):
