@@ -45,7 +45,8 @@ REASONING = ("countdown", "arithmetic", "logic", "stem", "code")
 OPEN, GENERAL = "open", "general"
 STAGES = ("base", "r1-zero", "dev1", "dev2", "dev3", "r1")
 """In the order of the paper's table."""
-ARTIFACTS = (*STAGES, "chat", "zero-qwen", "distill-qwen", "zero-llama", "distill-llama")
+ARTIFACTS = (*STAGES, "chat", "student-qwen", "zero-qwen", "distill-qwen", "student-llama", "zero-llama",
+             "distill-llama")
 ABLATIONS = ("dev2-no-language", "dev2-small-clip", "dev3-no-judge", "dev3-no-filters", "reward-hacking",
              "distill-qwen-rl")
 """Variants of the recipe's own that the claims are measured on."""

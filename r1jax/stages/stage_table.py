@@ -63,8 +63,6 @@ class Plan:
         """(limit, samples) of a suite."""
         if suite in (OPEN, GENERAL):
             return DISTINCT, EASY if suite == OPEN else PER_GENERAL
-        if suite == "code":  # few questions
-            return self.problems, PER_GENERAL
         return self.problems, self.samples if suite == "countdown" else min(self.samples, EASY)
 
 
