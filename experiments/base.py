@@ -3,9 +3,9 @@
 Paper: DeepSeek-R1 starts from DeepSeek-V3-Base (arXiv 2412.19437, section 4), which is not rebuilt here. This
 file builds the tiny world's own base, on which every later stage can be tried in minutes.
 
-    r1jax run experiments/base.py:tiny      two CPU cores, 18 minutes
+    r1jax run experiments/base.py:tiny      two CPU cores, 23 minutes
 
-Here: arithmetic in traces 99.3 % right, wrong attempts accepted 0.4 %, pass@1 18.1 % on held-out Countdown. The base
+Here: arithmetic in traces 99.9 % right, wrong attempts accepted 0.0 %, pass@1 22.5 % on held-out Countdown. The base
 that ships was made by this command and ``python -c "from r1jax.stages.embedded import ship; ship('store')"``.
 """
 
@@ -23,7 +23,7 @@ def get_config(scale: str) -> Experiment:
 
 
 def tiny() -> Experiment:
-    """354k parameters, 15.4M tokens: two CPU cores."""
+    """354k parameters, 25.6M tokens: two CPU cores."""
     return Experiment(
         name="base",
         scale="tiny",
