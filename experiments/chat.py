@@ -7,7 +7,7 @@ the tiny world's general pipeline: a real generative model, whose agreement with
     r1jax run experiments/chat_data.py:tiny      its records, first
     r1jax run experiments/chat.py:tiny           two CPU cores, 9 minutes
 
-Here: it agrees with the truth in 89.0 % of open answers, 83.2 % of preferences' labels and 92.0 % of safety labels, on
+Here: it agrees with the truth in 93.1 % of open answers, 84.1 % of preferences' labels and 99.7 % of safety labels, on
 1,500 judgements of held-out questions. What ships was made by this command and
 ``python -c "from r1jax.stages.embedded import ship; ship('store', 'chat@tiny')"``.
 

@@ -6,7 +6,7 @@ reinforcement are compared.
 
     r1jax run experiments/student_llama.py:tiny      two CPU cores, 4 to 5 minutes
 
-Here: pass@1 on held-out Countdown 4.9 %, arithmetic in traces 95 % right, wrong attempts accepted 7.2 %. What ships was
+Here: pass@1 on held-out Countdown 6.8 %, arithmetic in traces 95 % right, wrong attempts accepted 5.2 %. What ships was
 made by this command and ``python -c "from r1jax.stages.embedded import ship; ship('store', 'student-llama@tiny')"``.
 """
 

@@ -6,7 +6,7 @@ reinforcement are compared.
 
     r1jax run experiments/student_qwen.py:tiny      two CPU cores, 4 to 5 minutes
 
-Here: pass@1 on held-out Countdown 8.4 %, arithmetic in traces 89 % right, wrong attempts accepted 4.4 %. What ships was
+Here: pass@1 on held-out Countdown 8.5 %, arithmetic in traces 91 % right, wrong attempts accepted 3.1 %. What ships was
 made by this command and ``python -c "from r1jax.stages.embedded import ship; ship('store', 'student-qwen@tiny')"``.
 """
 
