@@ -18,34 +18,56 @@ if TYPE_CHECKING:
     from r1jax.store.root import Store
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-_SCALES = ("tiny", "small", "paper", "quick")
-_RECIPE_SCALES = ("quick",)  # scales that the recipe alone has
-_EXPERIMENTS = {
-    "dev1": "cold_start",
-    "dev2": "reasoning_rl",
-    "reasoning-data": "rejection_data",
-    "dev3": "rejection_sft",
-    "preference-data": "preferences",
-    "safety-data": "safety_labels",
-    "helpful-rm": "reward_models",
-    "safety-rm": "safety_model",
-    "r1": "final_rl",
-    "dev2-no-language": "ablations/language_reward",
-    "dev2-small-clip": "ablations/small_clip",
-    "reward-hacking": "ablations/reward_hacking",
-    "distill-qwen-rl": "ablations/rl_on_distilled",
-    "zero-qwen": "ablations/small_model_rl",
-    "zero-llama": "ablations/small_model_rl_llama",
-    "reasoning-data-no-judge": "ablations/rejection_filters",
-    "dev3-no-judge": "ablations/rejection_filters",
-    "reasoning-data-no-filters": "ablations/rejection_filters",
-    "dev3-no-filters": "ablations/rejection_filters",
+_STANDARD = ("tiny", "small", "paper")
+_TINY = ("tiny",)
+_FILES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "base": ("base", _TINY),
+    "chat-data": ("chat_data", _TINY),
+    "chat": ("chat", _TINY),
+    "student-qwen": ("student_qwen", _TINY),
+    "student-llama": ("student_llama", _TINY),
+    "r1-zero": ("r1_zero", _STANDARD),
+    "cold-start-data": ("cold_start_data", _STANDARD),
+    "dev1": ("cold_start", _STANDARD),
+    "dev2": ("reasoning_rl", _STANDARD),
+    "reasoning-data": ("rejection_data", _STANDARD),
+    "general-data": ("general_data", _STANDARD),
+    "dev3": ("rejection_sft", _STANDARD),
+    "preference-data": ("preferences", _STANDARD),
+    "safety-data": ("safety_labels", _STANDARD),
+    "helpful-rm": ("reward_models", _STANDARD),
+    "safety-rm": ("safety_model", _STANDARD),
+    "r1": ("final_rl", _STANDARD),
+    "distill-qwen": ("distill_qwen", (*_STANDARD, "1.5b", "7b", "14b", "32b")),
+    "distill-llama": ("distill_llama", (*_STANDARD, "8b", "70b")),
+    "dev2-no-language": ("ablations/language_reward", _TINY),
+    "dev2-small-clip": ("ablations/small_clip", _TINY),
+    "reward-hacking": ("ablations/reward_hacking", _TINY),
+    "distill-qwen-rl": ("ablations/rl_on_distilled", _TINY),
+    "distill-qwen-logits": ("ablations/logits_distillation", _TINY),
+    "zero-qwen": ("ablations/small_model_rl", _TINY),
+    "zero-llama": ("ablations/small_model_rl_llama", _TINY),
+    "reasoning-data-no-judge": ("ablations/rejection_filters", _TINY),
+    "dev3-no-judge": ("ablations/rejection_filters", _TINY),
+    "reasoning-data-no-filters": ("ablations/rejection_filters", _TINY),
+    "dev3-no-filters": ("ablations/rejection_filters", _TINY),
+    "dapo": ("ablations/dapo", _TINY),
+    "length-budget": ("ablations/length_budget", _TINY),
+    "low-precision": ("ablations/low_precision", ("truncated", "masked", "ignored", "bfloat16", "bfloat16_ignored")),
+    "ppo": ("ablations/ppo", _TINY),
 }
-"""Artifact -> its experiment file (and scale), where that is not the artifact's name; tests hold it against the files.
-"""
-_GRAPH = {*_EXPERIMENTS, "cold-start-data", "general-data", "distill-qwen", "distill-llama"}
-"""Artifacts whose parents are of their own version, which a recipe alone gives them if it is not the scale's."""
-_RECIPES = ("recipe", "ablations/claims", "ablations/rejection_filters")
+"""Artifact -> its experiment file and that file's scales; tests hold it against the files."""
+_RECIPE = (
+    "r1-zero", "cold-start-data", "dev1", "dev2", "reasoning-data", "general-data", "dev3", "preference-data",
+    "safety-data", "helpful-rm", "safety-rm", "r1", "distill-qwen", "distill-llama")
+"""What experiments/recipe.py makes, at the standard scales and the quick one."""
+_CLAIMS = (
+    "dev2-no-language", "dev2-small-clip", "reward-hacking", "distill-qwen-rl", "zero-qwen", "zero-llama",
+    "reasoning-data-no-judge", "dev3-no-judge", "reasoning-data-no-filters", "dev3-no-filters")
+"""What experiments/ablations/claims.py makes beside it, at the scale tiny."""
+_QUICK = "quick"  # a scale that the recipe alone has
+_MANY = ("recipe", "ablations/claims", "ablations/rejection_filters")  # files that make several artifacts
+_EDITABLE = tuple(name for name in _FILES if "-data" in name and name not in ("preference-data", "safety-data"))
 
 
 class Edge(NamedTuple):
@@ -89,10 +111,10 @@ def parent_rows(store: Store, ref: str, parents: Mapping[str, str] | Iterable[tu
         found = store.find(parent)
         if found is None:
             raise StoreError(f"{ref} needs {parent} ({role}), which is not in {store.root}: "
-                             f"make it with `{command(parent, store.root)}`.")
+                             f"{remedy(parent, store.root)}.")
         if not found.finished:
             raise StoreError(f"{ref} needs {found.ref} ({role}), which is not finished: "
-                             f"go on with `{command(found.ref, store.root)}`.")
+                             f"{remedy(found.ref, store.root, 'go on with')}.")
         rows.append({"role": role, "ref": found.ref, "step": found.final_step(), "fingerprint": found.fingerprint})
     return rows
 
@@ -109,22 +131,66 @@ def refuse_rebuilt(store: Store, artifact: Artifact, rows: list[dict[str, Any]])
 
 
 def command(ref: str, root: Any) -> str:
-    """The command that makes an artifact; a guess of the file where the name is not one of the recipe's.
+    """The shell command that makes an artifact, or, where none does, a comment that says where it comes from.
 
     A seed's version, such as tiny-seed1, is made by the recipe, or by that of the ablations, with the seed; one of
-    the quick settings by the recipe, which alone has them.
+    the quick settings by the recipe, which alone has them. Files and scales that are named exist.
     """
+    line, said = _made_by(ref, root)
+    return line or f"# {said}"
+
+
+def remedy(ref: str, root: Any, begin: str = "make it with") -> str:
+    """What to do about an artifact that is not there, as the end of a sentence.
+
+    Args:
+      begin: the words before a command; they are not said where there is none.
+    """
+    line, said = _made_by(ref, root)
+    return f"{begin} `{line}`{f' ({said})' if said else ''}" if line else said
+
+
+def _made_by(ref: str, root: Any) -> tuple[str, str]:
+    """(command, or "" where none makes it; what is to be said beside it, or in its place)."""
     name, _, version = ref.partition("@")
-    file, _, scale = (_EXPERIMENTS.get(name) or name.replace("-", "_")).partition(":")
-    standard = next((scale for scale in _SCALES if version.split("-")[0] == scale), "SCALE")
-    seed = re.search(r"-seed(\d+)$", version)
-    quick = standard in _RECIPE_SCALES
-    if seed and name in _GRAPH or quick and name in {*_GRAPH, "r1-zero"}:
-        file, scale = "ablations/claims" if file.startswith("ablations/") else "recipe", ""
-    options = [f" --until {name}"] if file in _RECIPES else []
-    options += [f" --version {version}"] if version and version != standard else []
+    if version == "imported":
+        return "", (f"{ref} stands for weights of your own, which no command puts into a store yet; in Python, "
+                    f"r1jax.models.huggingface.load reads a folder and r1jax.store.Store's begin({name!r}, "
+                    "'imported', ...) writes them")
+    if version == "embedded":
+        shipped = sorted(path.stem for path in (Path(r1jax.__file__).parent / "assets").glob("*.safetensors"))
+        if name in shipped:
+            return "", f"{ref} ships with r1jax, and a run that needs it puts it there"
+        return "", f"r1jax ships no {name}, but {', '.join(shipped)}"
+    edited = re.fullmatch(r"(.+)-edited\d*", version)
+    if edited and name in _EDITABLE:
+        line = f"r1jax records import FILE --of {name}@{edited[1]} --version {version} --store {root}"
+        return line, f"FILE is what `r1jax records export {name}@{edited[1]} FILE` wrote, with your edits"
+    if name not in _FILES:
+        return "", f"no experiment file of r1jax makes {name}; run the one that does with --store {root}"
+    return _run(name, version, root)
+
+
+def _run(name: str, version: str, root: Any) -> tuple[str, str]:
+    """(r1jax run of a file at a scale that it has, or "", what is to be said) for a version of a known artifact."""
+    (file, scales), said = _FILES[name], ""
+    scale, seed = version.split("-")[0], re.search(r"-seed(\d+)$", version)
+    if scale == _QUICK and name in _RECIPE:
+        file = "recipe"
+    elif scale in scales:
+        if seed and name in _CLAIMS:
+            file = "ablations/claims"
+        elif seed and name in _RECIPE and name != "r1-zero" and scale in _STANDARD:
+            file = "recipe"
+    elif scale in (_QUICK, *_STANDARD):
+        return "", f"experiments/{file}.py, which makes {name}, has no scale {scale}, but {', '.join(scales)}"
+    else:  # a version with a name of its own, which says nothing of the scale
+        scale, others = scales[0], scales[1:]
+        said = f"or at the scale {' or '.join(others)}" if others else ""
+    options = [f" --until {name}"] if file in _MANY else []
+    options += [f" --version {version}"] if version not in ("", scale) else []
     options += [f" --store {root}", f" --set seed={seed[1]}" if seed else ""]
-    return f"r1jax run experiments/{file}.py:{scale or standard}{''.join(options)}"
+    return f"r1jax run experiments/{file}.py:{scale}{''.join(options)}", said
 
 
 def provenance() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Bad input on the command line: one sentence that says what to do, exit code 2, and the store stays usable."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from r1jax.core.cache import enable_compilation_cache
+from r1jax.core.config import load
 from r1jax.store import Store
 from r1jax.text import tokenizer
 
@@ -59,7 +61,16 @@ def test_a_batch_that_does_not_divide_the_mesh(store):
 
 def test_a_parent_that_is_not_there(tmp_path):
     said = refused("run", MICRO, "--store", tmp_path / "store")
-    assert "base@micro" in said
+    made = re.search(rf"micro@rl needs base@micro \(weights\), which is not in {tmp_path / 'store'}: make it with "
+                     rf"`r1jax run (\S+):(\S+) --version micro --store {tmp_path / 'store'}`\.", said)
+    assert load(f"{ROOT / made[1]}:{made[2]}").name == "base"
+
+
+def test_weights_that_a_user_has_to_bring(tmp_path):
+    own = "parents=(('weights','qwen2.5-32b@imported'),)"
+    said = refused("run", MICRO, "--store", tmp_path / "store", "--set", own)
+    assert "which is not in" in said and "qwen2.5-32b@imported stands for weights of your own" in said
+    assert "experiments/" not in said
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [

@@ -162,8 +162,9 @@ def needs(experiment_changes, root):
 
 def test_a_parent_that_nobody_makes_is_named_with_its_command(root):
     (found,) = needs({"parents": (("weights", "dev1"), ("data", "data"))}, root)
-    assert found == (f"dev1@fake (weights) is not in {root}: make it with "
-                     f"`r1jax run experiments/cold_start.py:SCALE --version fake --store {root}`.")
+    assert found.startswith(f"dev1@fake (weights) is not in {root}: make it with "
+                            f"`r1jax run experiments/cold_start.py:tiny --version fake --store {root}`")
+    assert load_any(str(ROOT / "experiments/cold_start.py:tiny")).name == "dev1"
 
 
 def test_only_needs_what_it_leaves_out(root):
