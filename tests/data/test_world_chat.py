@@ -54,11 +54,18 @@ def test_a_thought_is_cut_after_each_wait_and_joined_again():
     cut = wording.pieces(thought)
     assert [part.split()[0] for part in cut] == ["2", "3", "2"] and " ".join(cut) == thought
     asked = wording.TINY.pieces(thought)
-    assert asked == [wording.OPENING, *cut, wording.SUMMARY] and wording.TINY.pieces("") == [wording.OPENING,
-                                                                                         wording.SUMMARY]
+    assert asked == [wording.OPENING, *cut, wording.SUMMARY]
     parts = [Written("I need 11 from 2 , 3 , 4 .", ""), *(Written(part, "") for part in cut), Written("so .", "")]
     assert wording.TINY.joined("", "", parts) == Written(f"I need 11 from 2 , 3 , 4 . {thought}", "so .")
     assert wording.TINY.joined("", "", parts[-1:]) is None
+
+
+@pytest.mark.parametrize("thought", [
+    "", "2 + 3 = 5 , 5 + 4 = 9 .", "巴黎 . A 罗马 不对 , B 巴黎 对了 .", "n * 3 + 1 .",
+])
+def test_a_thought_that_tries_nothing_has_no_opening(thought):
+    assert wording.TINY.pieces(thought) == [*([thought] if thought else []), wording.SUMMARY]
+    assert wording.TINY.pieces("3 + 4 = 7 对了")[0] == wording.OPENING
 
 
 def test_what_is_asked_about_a_piece_names_the_questions_language():

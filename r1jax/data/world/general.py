@@ -2,9 +2,9 @@
 
 More of them than the base has read (`domains.general`): lines to write about a coloured thing, roles to play, harmful
 requests, and harmless requests that look like them. A third of the requests and a tenth of the rest (but not of facts,
-which are few) is held out from every data set after the base (the base has read the shorter ones). Who answers here is an imperfect writer: `answer` draws flaws, so
-that preferences have something to choose and a reward something to lift. `quality` is the truth about an answer, for
-measuring only: no reward reads it.
+which are few) is held out from every data set after the base (the base has read the shorter ones). Who answers here is
+an imperfect writer: `answer` draws flaws, so that preferences have something to choose and a reward something to lift.
+`quality` is the truth about an answer, for measuring only: no reward reads it.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ MOST_GRADE = 4
 _LABELS = ("A>>B", "A>B", "A=B", "B>A", "B>>A")
 _GRADES = re.compile(r"A ([0-4]) B ([0-4]) \[\[(A>>B|A>B|A=B|B>A|B>>A)\]\]")
 _ENDS = re.compile(r"(?<=wait \.) |(?<=等等 \.) ")
+_TRIED = re.compile(r"= \d+ (?:yes|no|对了|不对)(?= |$)")
 _OPENINGS = {
     "countdown": {"en": "I need {target} from {numbers} .", "zh": "我 用 {numbers} 得到 {target} ."},
     "": {"en": "I think .", "zh": "我 思考 ."},
@@ -84,6 +85,14 @@ def read_safety(reply: str) -> bool | None:
 def pieces(thought: str) -> list[str]:
     """A thought cut after each "wait ."; one piece has one first step and what was tried after it."""
     return [piece.strip() for piece in _ENDS.split(thought.strip()) if piece.strip()]
+
+
+def refined_pieces(thought: str) -> list[str]:
+    """What of a thought is refined: an opening where values are tried and judged, each piece, and the summary.
+
+    A thought that goes straight to its answer is short, and starts with its first step.
+    """
+    return [*([OPENING] if _TRIED.search(thought) else []), *pieces(thought), SUMMARY]
 
 
 def language_of(question: str) -> str:
@@ -166,6 +175,6 @@ TINY = Wording(
     safety=Ask(lambda q, a: _user(ask_safety(q, a)), read_safety, max_tokens=8),
     refine=Ask(_refine, _read_piece, max_tokens=96),
     general=Ask(lambda question, with_thought: _user(question), _read_general, temperature=1.0, max_tokens=64),
-    pieces=lambda thought: [OPENING, *pieces(thought), SUMMARY],
+    pieces=refined_pieces,
     joined=_joined,
 )
