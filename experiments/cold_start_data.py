@@ -38,7 +38,7 @@ def tiny() -> Experiment:
         parents=(("policy", "r1-zero"), ("few_shot", "base@embedded"), ("chat", "chat@embedded")),
         data=DataConfig(domains=DOMAINS),
         chat=ChatConfig(wording="tiny"),
-        collect=CollectConfig(questions=1152, questions_per_file=128, samples=4, keep=4, max_new_tokens=288,
+        collect=CollectConfig(questions=768, questions_per_file=128, samples=4, keep=2, max_new_tokens=288,
                               max_prompt_tokens=48, slots=24, few_shot=1, few_shot_samples=1, refine=True,
                               filters=FilterConfig(equations=True)),
     )

@@ -23,7 +23,7 @@ from r1jax.models import config
 from r1jax.stages import rl
 
 SCALES = ("tiny", "small", "paper")
-DOMAINS = (("countdown", 0.6), ("arithmetic", 0.1), ("logic", 0.1), ("stem", 0.1), ("code", 0.1))
+DOMAINS = (("countdown", 0.5), ("arithmetic", 0.15), ("logic", 0.15), ("stem", 0.1), ("code", 0.1))
 REWARDS = (("accuracy", 1.0), ("language", 1.0), ("summary", 0.0))
 CORRECTED = replace(r1, correction=truncate(2.0))  # in bfloat16 sampler and trainer differ
 
@@ -40,7 +40,7 @@ def tiny() -> Experiment:
         parents=(("weights", "dev1"),),
         data=DataConfig(domains=DOMAINS),
         optim=OptimConfig(learning_rate=3e-4, warmup_steps=8, b2=0.95),
-        rl=RLConfig(steps=48, questions=64, group_size=16, minibatches=4, loss=r1, rewards=REWARDS,
+        rl=RLConfig(steps=64, questions=64, group_size=16, minibatches=4, loss=r1, rewards=REWARDS,
                     max_new_tokens=((0, 304),), max_prompt_tokens=48, old_logp="sampler", reference_every=32,
                     row_length=352, rows_per_micro_batch=4, slots=24, checkpoint_every=4),
         evaluation=EvalConfig(every=16, problems=64, samples=8),
