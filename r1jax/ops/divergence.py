@@ -1,6 +1,7 @@
 """How far a student's next-token distribution is from its teacher's, at every position, without ever holding [B, T, V].
 
-The two share a vocabulary and nothing else: widths, depths and types may differ.
+The two share a tokenizer and nothing else: widths, depths and types may differ, and so may the rows with which their
+heads are filled up beyond its words (of Qwen 2.5, 151,936 or 152,064 by size).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ def token_divergence(
     *,
     temperature: float | jax.Array = 1.0,
     chunk: int = 1024,
+    words: int | None = None,
 ) -> jax.Array:
     """``temperature^2 KL(teacher || student)`` of the two softmaxes at a temperature, for each position.
 
@@ -41,6 +43,8 @@ def token_divergence(
       teacher_hidden: [B, T, D'], of the same tokens. teacher_head: [V, D']. Row v of both heads must be the same word;
         that their numbers of rows agree is all that can be checked here.
       temperature: a scalar above 0. chunk: tokens at a time over the whole mesh.
+      words: of the tokenizer that both were trained with: heads may then have different numbers of rows, as
+        `common_rows` says.
 
     Returns:
       [B, T], at least float32; 0 where the two agree.
@@ -49,7 +53,10 @@ def token_divergence(
       ConfigError: vocabularies of different sizes, hidden states of different positions, chunk below 1, or a
         temperature not above 0.
     """
-    _check(student_hidden, student_head, teacher_hidden, teacher_head, chunk)
+    rows = common_rows(student_head.shape[0], teacher_head.shape[0], words)
+    _check(student_hidden, teacher_hidden, chunk)
+    student_head, teacher_head = (
+        head if head.shape[0] == rows else head[:rows] for head in (student_head, teacher_head))
     teacher_hidden, teacher_head = jax.lax.stop_gradient((teacher_hidden, teacher_head))
     batch, time = student_hidden.shape[:2]
     tokens = batch * time
@@ -64,12 +71,28 @@ def token_divergence(
     return found.swapaxes(0, 1).reshape(-1)[:tokens].reshape(batch, time)
 
 
-def _check(student_hidden, student_head, teacher_hidden, teacher_head, chunk):
-    if student_head.shape[0] != teacher_head.shape[0]:
+def common_rows(student: int, teacher: int, words: int | None = None) -> int:
+    """How many words two heads share: all their rows, or, where both exceed a common tokenizer, those of the smaller.
+
+    Rows beyond the tokenizer's words never come up in a text and are only there to fill the head up; both softmaxes are
+    then over the common rows.
+
+    Args:
+      student, teacher: rows of their heads. words: of the tokenizer that both were trained with; None: not known.
+
+    Raises:
+      ConfigError: they differ, and the words of a common tokenizer are not known or are more than one of them has.
+    """
+    if student != teacher and (words is None or min(student, teacher) < words):
+        known = "" if words is None else f", and the tokenizer {words}"
         raise ConfigError(
-            f"The student's vocabulary has {student_head.shape[0]} words and the teacher's {teacher_head.shape[0]}; "
+            f"The student's vocabulary has {student} words and the teacher's {teacher}{known}; "
             "distillation from logits needs one vocabulary for both: take a teacher of the student's family, or "
             "distil from the teacher's responses.")
+    return min(student, teacher)
+
+
+def _check(student_hidden, teacher_hidden, chunk):
     if student_hidden.shape[:2] != teacher_hidden.shape[:2]:
         raise ConfigError(
             f"The student's hidden states are of {student_hidden.shape[:2]} positions and the teacher's of "

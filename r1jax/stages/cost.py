@@ -181,8 +181,8 @@ def _collecting(experiment: Experiment, found: Cost, lengths: Lengths) -> Cost:
     """
     config, model = experiment.collect, experiment.model
     prompt, response = found.prompt, found.response
-    own = not (experiment.chat and experiment.chat.endpoint)
     roles = {role for role, _ in experiment.parents}
+    own = "chat" in roles and not (experiment.chat and experiment.chat.endpoint)  # else an endpoint, named or not yet
     sampled = Work()
     if "policy" in roles or "chat" in roles or experiment.chat:
         sampled = sampling(model, prompt, response, config.questions, config.samples)

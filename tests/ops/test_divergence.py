@@ -7,7 +7,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.test_util import check_grads
 
 from r1jax.core.errors import ConfigError
-from r1jax.ops.divergence import token_divergence
+from r1jax.ops.divergence import common_rows, token_divergence
 
 
 def example(batch=3, time=5, widths=(4, 6), vocabulary=7, dtype=jnp.float32):
@@ -189,3 +189,29 @@ def test_refuses_what_cannot_be_compared():
         token_divergence(student_hidden, student_head, teacher_hidden, teacher_head, chunk=0)
     with pytest.raises(ConfigError, match="temperature=0"):
         token_divergence(student_hidden, student_head, teacher_hidden, teacher_head, temperature=0)
+
+
+def test_heads_that_are_filled_up_differently_share_the_rows_of_the_smaller():
+    # Words of odds 1:3 (teacher) and 1:1 (student); the teacher's third and fourth row belong to no word.
+    student_head, teacher_head = jnp.zeros((3, 1)), jnp.log(jnp.array([[1.0], [3.0], [4.0], [5.0]]))
+    hidden = jnp.ones((1, 1, 1))
+    # over three common rows the teacher's chances are 1/8, 3/8, 4/8, the student's 1/3 each
+    expected = sum(p * np.log(3 * p) for p in (1 / 8, 3 / 8, 1 / 2))
+    found = token_divergence(hidden, student_head, hidden, teacher_head, words=2)
+    np.testing.assert_allclose(found, [[expected]], rtol=1e-6)
+    other = token_divergence(hidden, teacher_head, hidden, student_head, words=3)
+    np.testing.assert_allclose(other, [[-sum(np.log(3 * p) for p in (1 / 8, 3 / 8, 1 / 2)) / 3]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("sizes", "rows"), [
+    ((151_936, 152_064, 151_665), 151_936), ((152_064, 151_936, 151_936), 151_936), ((7, 7, None), 7), ((7, 7, 9), 7)])
+def test_rows_in_common(sizes, rows):
+    assert common_rows(*sizes) == rows
+
+
+@pytest.mark.parametrize(("sizes", "told"), [
+    ((7, 8, None), "has 7 words and the teacher's 8; distillation"),
+    ((128_256, 152_064, 151_665), "has 128256 words and the teacher's 152064, and the tokenizer 151665; distillation")])
+def test_other_vocabularies_are_refused(sizes, told):
+    with pytest.raises(ConfigError, match=told):
+        common_rows(*sizes)
