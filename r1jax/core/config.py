@@ -40,7 +40,7 @@ from r1jax.core.settings import (
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything that decides an artifact; ``mesh`` and paths apart, all of it is fingerprinted.
+    """Everything that decides an artifact; what `identity` and paths leave out apart, all of it is fingerprinted.
 
     Attributes:
       name: the artifact's name (the paper's). scale: "tiny", "small" or "paper".
@@ -156,15 +156,29 @@ def fingerprint(experiment: Experiment, *, parents: Mapping[str, str] | None = N
     """Sixteen hexadecimal digits that identify what a run computes.
 
     Args:
-      experiment: all of it counts except ``mesh``: hardware is outside the identity.
+      experiment: all of it counts that `identity` leaves.
       parents: role -> fingerprint of the parent artifact.
       digests: name -> digest of a data set or tokenizer.
     """
-    config = to_dict(experiment)
-    del config["mesh"]
-    identity = {"experiment": config, "parents": dict(parents or {}), "digests": dict(digests or {})}
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    config = identity(to_dict(experiment))
+    whole = {"experiment": config, "parents": dict(parents or {}), "digests": dict(digests or {})}
+    text = json.dumps(whole, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `to_dict`'s values decides what a run computes: not its devices, nor where its chat model is served.
+
+    Of ``chat.endpoint`` the model's name is left, with its #. ``chat.concurrency`` and ``chat.key_variable`` stand at
+    their defaults.
+    """
+    left = {name: value for name, value in config.items() if name != "mesh"}
+    if left.get("chat"):
+        chat, usual = dict(left["chat"]), ChatConfig()
+        _, mark, model = chat["endpoint"].partition("#")
+        chat["endpoint"] = mark + model if mark else chat["endpoint"]
+        left["chat"] = chat | {"concurrency": usual.concurrency, "key_variable": usual.key_variable}
+    return left
 
 
 def _encode(value: Any, where: str) -> Any:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
 
 from r1jax.core.errors import ConfigError
+
+Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class Request:
     Attributes:
       messages: (role, content) pairs, roles "system", "user" and "assistant".
       max_tokens: of the reply. seed: for servers that take one; requests that differ in it are different draws.
+      read: a reply's text -> what it says, None where that cannot be read. No part of what is asked: requests that
+        differ in it alone are equal.
     """
 
     messages: tuple[tuple[str, str], ...]
@@ -28,6 +32,7 @@ class Request:
     top_p: float = 1.0
     max_tokens: int = 4096
     seed: int | None = None
+    read: Callable[[str], Any] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Reply:
       prompt_tokens, completion_tokens: 0 where the server does not say.
       error: why there is no text, in words; "" for a reply.
       reasoning: the thought, where the server sends it apart from the text.
+      refused: of an error, whether the server was there and would not have this request, such as one that is too long;
+        False where it was absent, busy or silent, so that it may be asked again.
     """
 
     text: str
@@ -47,6 +54,11 @@ class Reply:
     completion_tokens: int = 0
     error: str = ""
     reasoning: str = ""
+    refused: bool = False
+
+    def says(self, read: Callable[[str], Content | None]) -> Content | None:
+        """What it says by `read`; None where nothing can be read, where it was cut off, and where there is no text."""
+        return None if self.error or self.finish_reason in ("length", "content_filter") else read(self.text)
 
 
 Chat = Callable[[Sequence[Request]], list[Reply]]

@@ -5,10 +5,12 @@ What may go wrong is told apart:
 - The settings are wrong (no endpoint at the URL, a refused key, an unknown model, no credit): EndpointError, at once.
 - The server is busy or broken (408, 409, 425, 429, 5xx, a connection that breaks, silence): asked again after
   the server's Retry-After and a wait that doubles, drawn at random between half and all of it so that clients do not
-  come back together. What still fails after `retries`, or at the deadline, is a `Reply` with an `error`.
-- The request is refused (other 4xx): not asked again. Of a request among others this is its own fault, such as a text
-  that is too long, hence a `Reply` with an `error`; where nothing was ever answered and every request of a call (or
-  `REFUSALS` of them) is refused, it is the settings', hence EndpointError.
+  come back together. What still fails after `retries`, or at the deadline, is a `Reply` with an `error`; so is what is
+  no chat completion.
+- The request is refused: other 4xx, which is not asked again, or answers without a choice. Of a request among others
+  this is its own fault, such as a text that is too long, hence a `Reply` with an `error` that is `refused`; where
+  nothing was ever answered and every request of a call (or `REFUSALS` of them) is refused, it is the settings', hence
+  EndpointError.
 
 Nothing here depends on the caller's event loop: requests run in a thread of the endpoint's own, so that `chat` works
 in notebooks and from any thread.
@@ -46,7 +48,10 @@ class EndpointError(R1JaxError):
 
 @dataclass(eq=False)
 class _Fault(Exception):
-    """Why an attempt failed. blame: "settings", "request", "absent" (nothing listens at the URL) or "server"."""
+    """Why an attempt failed.
+
+    blame: "settings", "request", "answer" (no chat completion), "absent" (nothing listens at the URL) or "server".
+    """
 
     text: str
     blame: str = "server"
@@ -216,8 +221,8 @@ class Endpoint:
             return Reply("", "", error=f"no reply within {deadline:g} seconds, the last time because: {fault.text}")
         if fault.blame == "settings" or (fault.blame == "absent" and not call.answered):
             raise self._error(fault.text)
-        call.refused += fault.blame == "request"
-        return Reply("", "", error=fault.text)
+        call.refused += fault.blame in ("request", "answer")
+        return Reply("", "", error=fault.text, refused=fault.blame == "request")
 
     async def _attempt(self, request: Request) -> Reply:
         """One attempt; every failure is a _Fault."""
@@ -244,7 +249,9 @@ class Endpoint:
             completion = None
         reply = _read(completion)
         if reply is None:
-            raise _Fault("what it sends is no chat completion; check the URL's end, mostly /v1", "request")
+            empty = getattr(completion, "choices", None) == []  # as of a provider that filters what it is asked
+            raise _Fault("what it sends is no chat completion; check the URL's end, mostly /v1",
+                         "request" if empty else "answer")
         return reply
 
     def _refusal(self, error) -> _Fault:

@@ -15,8 +15,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 from r1jax.core.errors import DataError
 from r1jax.rewards.chat import Chat, OnReply, Reply, Request
@@ -47,12 +48,20 @@ def cached(chat: Chat, path: str | Path, *, identity: str) -> Chat:
     return _through(ask, Path(path), identity)
 
 
-def cached_endpoint(endpoint: Endpoint, path: str | Path) -> Chat:
-    """`cached` for an endpoint, each reply stored as it comes."""
-    return _through(endpoint.chat, Path(path), f"{endpoint.config.url}\n{endpoint.config.model}")
+def cached_endpoint(endpoint: Endpoint, path: str | Path, *, identity: str = "", most_malformed: float = 1.0) -> Chat:
+    """`cached` for an endpoint, each reply stored as it comes.
+
+    Args:
+      identity: what answers; "": URL and model.
+      most_malformed: share of a call's replies that cannot be read (`Request.read`), beyond which those that cannot are
+        not kept: as the caller stops there, its next run asks again, and for them alone.
+    """
+    identity = identity or f"{endpoint.config.url}\n{endpoint.config.model}"
+    return _through(endpoint.chat, Path(path), identity, most_malformed)
 
 
-def _through(ask: Callable[[Sequence[Request], OnReply], object], path: Path, identity: str) -> Chat:
+def _through(ask: Callable[[Sequence[Request], OnReply], object], path: Path, identity: str,
+             most_malformed: float = 1.0) -> Chat:
     checked = threading.Event()
 
     def chat(requests: Sequence[Request]) -> list[Reply]:
@@ -68,7 +77,12 @@ def _through(ask: Callable[[Sequence[Request], OnReply], object], path: Path, id
 
             if missing:
                 ask([request for _, request in missing], store)
-        return [replies[key] for key in keys]
+            found = [replies[key] for key in keys]
+            malformed = [key for key, request, reply in zip(keys, requests, found, strict=True)
+                         if request.read and not reply.error and reply.says(request.read) is None]
+            if len(malformed) > most_malformed * len(found):
+                _forget(database, malformed)
+        return found
 
     return chat
 
@@ -78,11 +92,16 @@ def _keys(requests: Sequence[Request], identity: str) -> list[str]:
     seen: Counter[str] = Counter()
     keys = []
     for request in requests:
-        whole = json.dumps([identity, asdict(request)], sort_keys=True)
+        whole = json.dumps([identity, _asked(request)], sort_keys=True)
         draw = seen[whole] if request.seed is None and request.temperature > 0 else 0
         seen[whole] += 1
         keys.append(hashlib.sha256(f"{draw}\n{whole}".encode()).hexdigest())
     return keys
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    """What a request asks, without how its reply is read."""
+    return {f.name: getattr(request, f.name) for f in fields(request) if f.compare}
 
 
 @contextlib.contextmanager
@@ -152,8 +171,15 @@ def _keep(database: sqlite3.Connection, path: Path, key: str, request: Request, 
     """Stores a reply, and gives what is stored: another process's, where that was earlier."""
     text = json.dumps(asdict(reply))
     done = database.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?)",
-                            (key, json.dumps(asdict(request)), text, _digest(key, text)))
+                            (key, json.dumps(_asked(request)), text, _digest(key, text)))
     return reply if done.rowcount else _find(database, path, key)
+
+
+def _forget(database: sqlite3.Connection, keys: Sequence[str]) -> None:
+    """All of them or none."""
+    database.execute("BEGIN IMMEDIATE")
+    database.executemany("DELETE FROM replies WHERE key = ?", [(key,) for key in keys])
+    database.execute("COMMIT")
 
 
 def _digest(key: str, reply: str) -> str:

@@ -18,8 +18,10 @@ Content = TypeVar("Content")
 def request(ask: Ask, *texts: str | bool, sampling: Request | None = None, seed: int | None = None) -> Request:
     """The request of an Ask about these texts, sampled as the Ask says or as `sampling` (its messages are not read)."""
     if sampling is not None:
-        return replace(sampling, messages=ask.messages(*texts), seed=sampling.seed if seed is None else seed)
-    return Request(ask.messages(*texts), temperature=ask.temperature, max_tokens=ask.max_tokens, seed=seed)
+        return replace(sampling, messages=ask.messages(*texts), seed=sampling.seed if seed is None else seed,
+                       read=ask.read)
+    return Request(ask.messages(*texts), temperature=ask.temperature, max_tokens=ask.max_tokens, seed=seed,
+                   read=ask.read)
 
 
 def heard(ask: Ask[Content], reply: Reply) -> tuple[Content | None, str]:
@@ -29,7 +31,7 @@ def heard(ask: Ask[Content], reply: Reply) -> tuple[Content | None, str]:
     """
     if reply.error:
         return None, verdicts.NO_REPLY
-    said = None if reply.finish_reason in ("length", "content_filter") else ask.read(reply.text)
+    said = reply.says(ask.read)
     return said, "" if said is not None else verdicts.MALFORMED
 
 

@@ -25,13 +25,13 @@ from r1jax.text.wording import Ask, Wording
 
 Content = TypeVar("Content")
 WORDINGS = MappingProxyType({wording.name: wording for wording in (PAPER, TINY)})
-MOST_SILENT, MOST_MALFORMED = 0.1, 0.5  # shares of the replies to a part's requests of a kind: beyond, the run stops
+MOST_REFUSED, MOST_MALFORMED = 0.1, 0.5  # shares of the replies to a part's requests of a kind: beyond, the run stops
 ENOUGH_REPLIES = 32  # to say of a chat model that it does not keep to the form
 MALFORMED, NO_REPLY = "chat model's reply malformed", "chat model did not reply"
 
 
 class ChatDown(DataError):
-    """The chat model does not answer."""
+    """The chat model is absent, busy or silent."""
 
 
 def wording(experiment: Experiment) -> Wording:
@@ -68,12 +68,17 @@ def check(experiment: Experiment) -> None:
 
 
 def open_chat(experiment: Experiment, context: Context) -> Chat:
-    """The experiment's chat model. An endpoint's replies are kept in the store and asked for once."""
+    """The experiment's chat model.
+
+    An endpoint's replies are kept in the store and asked for once, wherever the model of that name is served by then;
+    those that cannot be read are asked for again where they are so many that `refuse_nonsense` stops the run.
+    """
     config = experiment.chat
     if not config.endpoint:
         return policy_chat(artifact_policy(context.parents["chat"], context.mesh))
     endpoint = Endpoint(endpoint_config(config.endpoint, config.concurrency, config.key_variable, (0.0, 0.0)))
-    return kept_chat(endpoint, str(context.store.root), f"{experiment.name}-chat")
+    return kept_chat(endpoint, str(context.store.root), f"{experiment.name}-chat",
+                     identity=f"the model {endpoint.config.model}", most_malformed=MOST_MALFORMED)
 
 
 def stage_chat(experiment: Experiment, context: Context) -> Chat:
@@ -93,17 +98,23 @@ def shared(chat: Chat) -> Chat:
 
 
 def attended(chat: Chat) -> Chat:
-    """A chat that is not asked on when it is down; a few requests without a reply are the caller's to count.
+    """A chat that is not asked on when it is down; a few requests that it refuses are the caller's to count.
 
     Raises (the chat it returns):
-      ChatDown: more than one request of a call, and more than MOST_SILENT of them, had no reply.
+      ChatDown: a request of a call had no reply, and not because it was refused: what is asked for again must not be
+        counted as lost. DataError: more than one request, and more than MOST_REFUSED of them, were refused.
     """
     def ask(requests: Sequence[Request]) -> list[Reply]:
         replies = chat(requests) if requests else []
-        lost = [reply.error for reply in replies if reply.error]
-        if len(lost) > max(1, MOST_SILENT * len(replies)):
+        lost = [reply.error for reply in replies if reply.error and not reply.refused]
+        refused = [reply.error for reply in replies if reply.error and reply.refused]
+        if lost:
             raise ChatDown(f"The chat model did not answer {len(lost)} of {len(replies)} requests ({lost[0]}): give "
                            "the same command again when it is up; what was collected is kept.")
+        if len(refused) > max(1, MOST_REFUSED * len(replies)):
+            raise DataError(f"The chat model refuses {len(refused)} of {len(replies)} requests ({refused[0]}), too "
+                            "many to be left out: have its server take them, or name another server of the model with "
+                            "--set chat.endpoint=, and give the same command again; what was collected is kept.")
         return replies
 
     return ask
@@ -112,13 +123,17 @@ def attended(chat: Chat) -> Chat:
 def refuse_nonsense(asked_for: str, malformed: int, replies: int) -> None:
     """Stops where a chat model does not keep to the form of its replies; a few such are left out and counted.
 
+    What an endpoint replied so is not kept (`open_chat`).
+
     Raises:
       DataError: most of at least ENOUGH_REPLIES replies are malformed.
     """
     if replies >= ENOUGH_REPLIES and malformed > MOST_MALFORMED * replies:
-        raise DataError(f"{malformed} of {replies} replies of the chat model, asked for {asked_for}, cannot be read; "
-                        "it may need another chat.wording, or be another model than it should. The parts before this "
-                        "one are kept; delete what is kept of an endpoint's replies before you ask it again.")
+        raise DataError(f"{malformed} of {replies} replies of the chat model, asked for {asked_for}, cannot be read. "
+                        "If its endpoint serves another model than it should, put that right and give the same "
+                        "command again: nothing has to be deleted, what could be read is kept and the rest is asked "
+                        "for again. Another chat.wording, or a model of another name, makes another run: give it "
+                        "--version NEW.")
 
 
 def told(ask: Ask[Content], replies: Sequence[Reply], asked_for: str, malformed: str = MALFORMED,

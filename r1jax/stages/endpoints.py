@@ -66,8 +66,11 @@ def open_endpoint(reference: str, root: str, concurrency: int, key_variable: str
                          concurrency, lambda: endpoint.usage, endpoint.close)
 
 
-def kept_chat(endpoint: Endpoint, root: str, name: str) -> Chat:
+def kept_chat(endpoint: Endpoint, root: str, name: str, **options: Any) -> Chat:
     """An endpoint's chat whose replies are kept in a folder beside the evaluations, so that none is asked for twice.
+
+    Args:
+      options: those of `cached_endpoint`.
 
     Raises:
       ConfigError: a store that is not on a local disk. StoreError: a folder that is no store, or a bad name.
@@ -78,7 +81,7 @@ def kept_chat(endpoint: Endpoint, root: str, name: str) -> Chat:
                           "folder on a disk.")
     folder = store.root / FOLDER / check_name("the model's name", name)
     folder.mkdir(parents=True, exist_ok=True)
-    return cached_endpoint(endpoint, folder / "replies.sqlite")
+    return cached_endpoint(endpoint, folder / "replies.sqlite", **options)
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,20 @@ that a changed configuration is told before anything runs.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
 from etils import epath
 
 from r1jax.core import mesh as meshes
-from r1jax.core.config import Experiment, fingerprint, to_dict
+from r1jax.core.config import Experiment, fingerprint, identity, to_dict
 from r1jax.core.errors import DataError, R1JaxError
 from r1jax.core.recipe import Recipe, chosen, full_ref, in_order, with_version
-from r1jax.data import record_files, sources
+from r1jax.data import hub, record_files, sources
 from r1jax.rewards import sandbox
-from r1jax.stages import embedded, endpoints
+from r1jax.stages import annotate, collecting, embedded, endpoints, problems
 from r1jax.stages import run as runner
 from r1jax.stages.context import Context
 from r1jax.stages.cost import Cost, Lengths, cost
@@ -71,12 +71,13 @@ class Stage:
 
 
 def survey(recipe: Recipe, store_root: str, version: str | None = None, *, only: Sequence[str] = (), until: str = "",
-           lengths: Lengths | None = None) -> list[Stage]:
+           lengths: Lengths | None = None, fetch: bool = False) -> list[Stage]:
     """The stages that would run, parents first; a store that is not there yet is an empty one.
 
     Args:
       version: of all artifacts, by default the scale. only, until: see `r1jax.core.recipe.chosen`.
       lengths: assumed for the costs.
+      fetch: whether sets of the hub are read, and so fetched, to see whether they can be; files are in any case.
 
     Raises:
       ConfigError: a circle, or a name that the recipe does not make. StoreError: a folder that is no store.
@@ -100,7 +101,8 @@ def survey(recipe: Recipe, store_root: str, version: str | None = None, *, only:
         parents = tuple((role, full_ref(given, experiment.scale)) for role, given in experiment.parents)
         state, changes = _state(experiment, found, parents, store)
         step, steps = _progress(experiment, found, taken)
-        lacks = () if state == FINISHED else tuple(_needs(experiment, parents, store, store_root, coming, made))
+        lacks = () if state == FINISHED else tuple(dict.fromkeys([
+            *_absent(parents, store, store_root, coming, made), *_needs(experiment, store, fetch)]))
         stages.append(Stage(experiment, ref, parents, state, step, steps, changes, taken,
                             measured.get(experiment.name), lacks))
     return stages
@@ -139,16 +141,11 @@ def _state(experiment: Experiment, found: Artifact | None, parents: Sequence[tup
     marks = runner.fingerprints(known, parents)
     if fingerprint(experiment, parents=marks, digests=digests) == found.fingerprint:
         return (FINISHED if found.finished else BEGUN), ""
-    old = {"config": _without_mesh(found.config()), "digests": lineage["digests"],
+    old = {"config": identity(found.config()), "digests": lineage["digests"],
            "parents": {row["ref"]: row["fingerprint"] for row in lineage["parents"]}}
     now = {ref: _current(store, ref, lineage) for _, ref in parents}
-    new = {"config": _without_mesh(json.loads(json.dumps(to_dict(experiment)))), "digests": digests, "parents": now}
+    new = {"config": identity(json.loads(json.dumps(to_dict(experiment)))), "digests": digests, "parents": now}
     return CHANGED, "; ".join(changes(old, new)[:6]) or "what experiment.json does not record"
-
-
-def _without_mesh(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Hardware is no part of what a run is."""
-    return {name: value for name, value in config.items() if name != "mesh"}
 
 
 def _current(store: Store | None, ref: str, lineage: Mapping[str, Any]) -> str:
@@ -174,9 +171,9 @@ def _progress(experiment: Experiment, found: Artifact | None, taken: Cost) -> tu
     return found.latest_step() or 0, steps
 
 
-def _needs(experiment: Experiment, parents: Sequence[tuple[str, str]], store: Store | None, root: str,
-           coming: Set[str], made: Set[str]) -> list[str]:
-    """What is missing: parents, devices, tokenizer, sandbox, endpoint, and what the stage's own check refuses."""
+def _absent(parents: Sequence[tuple[str, str]], store: Store | None, root: str, coming: Set[str],
+            made: Set[str]) -> list[str]:
+    """Parents that are missing."""
     lacks = []
     for role, ref in dict.fromkeys(parents):
         there = None if store is None else store.find(ref)
@@ -185,21 +182,66 @@ def _needs(experiment: Experiment, parents: Sequence[tuple[str, str]], store: St
         state = "not finished" if there is not None else f"not in {root}"
         remedy = "leave out --only, or add it there" if ref in made else f"make it with `{command(ref, root)}`"
         lacks.append(f"{ref} ({role}) is {state}: {remedy}.")
-    try:
-        tokenizer = tokenizers.load(experiment.tokenizer)
-        tokenizers.check_fits(tokenizer, experiment.model.vocab, experiment.tokenizer)
-        check = runner.CHECKS.get(experiment.stage)
-        context = Context(meshes.make_mesh(experiment.mesh), tokenizer, store, {})
-        if check is not None:
-            check(experiment, context)
-    except R1JaxError as error:
-        lacks.append(str(error))
+    return lacks
+
+
+class _Missing:
+    """In the place of a tokenizer or a mesh that cannot be had: who looks at it meets the error again."""
+
+    def __init__(self, error: R1JaxError):
+        self._error = error
+
+    def __getattr__(self, name: str):
+        raise self._error
+
+
+def _needs(experiment: Experiment, store: Store | None, fetch: bool) -> list[str]:
+    """What else is missing: devices, tokenizer, what the stage's own check refuses, questions, sandbox, endpoint.
+
+    None of them hides another.
+    """
+    lacks: list[str] = []
+
+    def had(function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except R1JaxError as error:
+            lacks.append(str(error))
+            return _Missing(error)
+
+    tokenizer = had(tokenizers.load, experiment.tokenizer)
+    had(tokenizers.check_fits, tokenizer, experiment.model.vocab, experiment.tokenizer)
+    mesh = had(meshes.make_mesh, experiment.mesh)
+    if experiment.stage in runner.CHECKS:
+        had(runner.CHECKS[experiment.stage], experiment, Context(mesh, tokenizer, store, {}))
+    lacks += _unread(experiment, fetch)
     if _runs_programs(experiment):
         lacks += _refusal(sandbox.backend)
     if experiment.chat and experiment.chat.endpoint:
         lacks += _refusal(endpoints.endpoint_config, experiment.chat.endpoint, experiment.chat.concurrency,
                           experiment.chat.key_variable)
-    return list(dict.fromkeys(lacks))
+    return lacks
+
+
+def _unread(experiment: Experiment, fetch: bool) -> list[str]:
+    """Why questions cannot be read that a run reads: its own, and those of suites that its records must not overlap."""
+    lacks: list[str] = []
+    if experiment.stage is not annotate.run:  # whose file holds no questions, and is looked at by its check
+        for data in dict.fromkeys((experiment.data, problems.last_part_data(experiment))):
+            for source in [source for source, _ in data.mixture] or [data.source]:
+                if source != "world" and (fetch or not _is_fetched(source)):
+                    alone = replace(experiment, rl=None, data=replace(data, source=source, mixture=()))
+                    lacks += _refusal(problems.digests, alone)
+    for suite in experiment.collect.decontaminate if experiment.collect else ():
+        if fetch or not _is_fetched(suite):
+            lacks += _refusal(collecting.suite_questions, (suite,))
+    return lacks
+
+
+def _is_fetched(source: str) -> bool:
+    """Whether a source, or the suite of that name, comes from the hub."""
+    name = source.partition(":")[0]
+    return "=" not in source and (name in sources.SETS or source.startswith(hub.HUB))
 
 
 def _ships(ref: str) -> bool:

@@ -47,8 +47,7 @@ from r1jax.text.wording import Wording
 
 UNDECIDED = "no clear preference"
 HELPFUL, HARMLESS = "helpful", "harmless"
-MOST_MALFORMED, MOST_SILENT = 0.5, 0.1  # shares of the judge's replies to one part, beyond which the run stops
-ENOUGH_VOTES = 32  # of one part, to say of a judge that it has one label only, or none
+ENOUGH_VOTES = 32  # of one part, to say of a judge that it has one label only
 
 Sample = Callable[[Sequence[Problem], int], list[Sampled]]
 """(questions, part) -> samples, those of a question side by side."""
@@ -116,7 +115,7 @@ def conclude(experiment: Experiment, artifact: Artifact) -> dict[str, float]:
 def source(experiment: Experiment, context: Context) -> Source:
     """The questions, the policy and the chat model of an experiment."""
     config, parent = experiment.collect, context.parents["policy"]
-    chat = chats.open_chat(experiment, context)
+    chat = chats.attended(chats.open_chat(experiment, context))
     policy = artifact_policy(parent, context.mesh, config.slots)
 
     def sample(questions: Sequence[Problem], part: int) -> list[Sampled]:
@@ -169,20 +168,13 @@ def _judged(pairs: Sequence[tuple[Sampled, Sampled]], part: int, experiment: Exp
     labels = set(said)
     if len(said) >= ENOUGH_VOTES and len(labels) == 1 and labels <= set(judge.LABELS):
         raise DataError(f"The judge says {said[0]} of all {len(said)} comparisons of part {part}, whichever response "
-                        "comes first, so its votes tell nothing; take another chat model.")
+                        "comes first, so its votes tell nothing; name another chat model, with --version NEW.")
     return found
 
 
 def refuse_nonsense(said: Sequence[str], part: int) -> None:
-    """Stops where too many of the judge's replies are none or cannot be read; a few are left out and counted."""
-    silent, malformed = (sum(kind == reason for kind in said) for reason in (NO_REPLY, MALFORMED))
-    if silent > MOST_SILENT * len(said):
-        raise DataError(f"The judge did not reply to {silent} of {len(said)} requests of part {part}; run the same "
-                        "command again when it is up: all that it said so far is kept.")
-    if len(said) >= ENOUGH_VOTES and malformed > MOST_MALFORMED * len(said):
-        raise DataError(f"The judge gave no readable verdict in {malformed} of {len(said)} replies of part {part}; it "
-                        "may need another chat.wording, or be another model than it should. The parts before it are "
-                        "kept; delete what is kept of an endpoint's replies before you ask it again.")
+    """Stops where too many of the judge's replies cannot be read; a few are left out and counted."""
+    chats.refuse_nonsense(f"verdicts of part {part}", sum(kind == MALFORMED for kind in said), len(said))
 
 
 def _kept(pairs: Sequence[tuple[Sampled, Sampled]], votes: Sequence[judge.Preference], most: int,

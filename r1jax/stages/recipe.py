@@ -51,7 +51,7 @@ def run(recipe: Recipe, store_root: str, version: str | None = None, *, only: Se
       R1JaxError: a stage stopped; the sentence names it, and `again`.
     """
     Store(store_root)
-    stages = survey(recipe, store_root, version, only=only, until=until)
+    stages = survey(recipe, store_root, version, only=only, until=until, fetch=True)
     _refuse(stages)
     clock, made = _Clock(stages), []
     for number, stage in enumerate(stages, 1):

@@ -15,6 +15,7 @@ from r1jax.core.recipe import full_ref
 from r1jax.stages import (
     annotate,
     cold_start,
+    collecting,
     general_data,
     preferences,
     pretrain,
@@ -67,6 +68,8 @@ def run_experiment(experiment: Experiment, store_root: str, version: str | None 
         return artifact
     log.say(f"{artifact.ref}: the first lines come after compiling, and a first evaluation where there is one")
     with artifact, jax.set_mesh(mesh):
+        if experiment.collect is not None:  # a suite that cannot be read is told before anything is sampled
+            collecting.suite_questions(experiment.collect.decontaminate)
         rows = tuple((role, store.get(ref)) for role, ref in parents)
         context = replace(context, parents=dict(reversed(rows)), rows=rows)
         _same_tokenizer(experiment, context)

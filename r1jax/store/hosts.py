@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from r1jax.core.errors import StoreError
+from r1jax.core.errors import R1JaxError
 
 
 def is_primary() -> bool:
@@ -21,8 +21,8 @@ def is_primary() -> bool:
 def on_primary(decide: Callable[[], Any]) -> Any:
     """Run `decide` on process 0 and return its JSON-serialisable result on every process.
 
-    Every process must call this at the same place. A StoreError raised by `decide` is raised on
-    every process, so that none is left waiting at a barrier.
+    Every process must call this at the same place. What `decide` raises is raised on every process, so
+    that none is left waiting at a barrier: an R1JaxError as itself, another error as a RuntimeError.
     """
     if jax.process_count() == 1:
         return decide()
@@ -33,13 +33,27 @@ def on_primary(decide: Callable[[], Any]) -> Any:
             outcome = {"result": decide()}
         except Exception as error:
             failure = error
-            outcome = {"error": str(error), "user": isinstance(error, StoreError)}
+            outcome = {"error": str(error), "kind": _name(type(error)) if isinstance(error, R1JaxError) else ""}
     outcome = _broadcast(outcome)
     if failure is not None:
         raise failure
     if "error" in outcome:
-        raise (StoreError if outcome["user"] else RuntimeError)(outcome["error"])
+        raise _kind(outcome["kind"])(outcome["error"])
     return outcome["result"]
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _kind(name: str) -> type[Exception]:
+    """The class of an error by its name; of none or of one that this process has not loaded, the nearest there is."""
+    found: list[type[R1JaxError]] = [R1JaxError]
+    for kind in found:
+        if _name(kind) == name:
+            return kind
+        found += kind.__subclasses__()
+    return R1JaxError if name else RuntimeError
 
 
 def _broadcast(value: Any) -> Any:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from r1jax.core.config import Experiment, fingerprint, load, to_dict
+from r1jax.core.config import Experiment, fingerprint, identity, load, to_dict
 from r1jax.core.errors import ConfigError
 from r1jax.core.override import override
-from r1jax.core.settings import MeshConfig, OptimConfig, PretrainConfig, RLConfig
+from r1jax.core.settings import ChatConfig, MeshConfig, OptimConfig, PretrainConfig, RLConfig
 
 FILE = '''
 """An experiment."""
@@ -215,6 +215,32 @@ def test_fingerprint_sees_what_closures_and_partials_hold():
     assert of(clip(0.2)) == of(clip(0.2)) != of(clip(0.3))
     assert of(functools.partial(weigh, 1.0)) == of(functools.partial(weigh, 1.0)) != of(functools.partial(weigh, 2.0))
     assert of(functools.partial(weigh, factor=1.0)) != of(functools.partial(weigh, factor=2.0))
+
+
+def chatting(endpoint="http://one:8000/v1#large", **changes):
+    return experiment(chat=ChatConfig(endpoint, **changes))
+
+
+@pytest.mark.parametrize(("chat", "same"), [
+    (chatting("http://other/v1#large"), True), (chatting("https://one:9000/api/v1#large"), True),
+    (chatting(concurrency=256), True), (chatting(key_variable="OTHER_KEY"), True),
+    (chatting("http://one:8000/v1#small"), False), (chatting("http://one:8000/v1#org/large"), False),
+    (chatting("http://one:8000/v1#large#2"), False), (chatting(wording="tiny"), False), (chatting(""), False),
+    (experiment(), False),
+])
+def test_where_a_chat_model_is_served_is_no_part_of_a_run_and_its_name_is(chat, same):
+    assert (fingerprint(chat) == fingerprint(chatting())) is same
+
+
+def test_identity_of_a_configuration():
+    """What is left out of chat stands at its default, as artifacts without an endpoint were made with it."""
+    config = to_dict(chatting(concurrency=256, key_variable="OTHER_KEY"))
+    assert identity(config)["chat"] == {"type": "ChatConfig", "endpoint": "#large", "wording": "paper",
+                                        "concurrency": 16, "key_variable": "OPENAI_API_KEY"}
+    assert config["chat"]["endpoint"] == "http://one:8000/v1#large" and config["chat"]["concurrency"] == 256
+    usual = to_dict(chatting(""))
+    assert identity(usual)["chat"] == usual["chat"] and "mesh" in usual
+    assert identity(usual) == {name: value for name, value in usual.items() if name != "mesh"}
 
 
 def test_fingerprint_ignores_the_mesh_and_covers_parents_and_digests():

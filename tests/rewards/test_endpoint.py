@@ -19,7 +19,7 @@ from r1jax.core.errors import ConfigError, DataError
 from r1jax.rewards import endpoint as endpoints
 from r1jax.rewards.chat import Reply, Request, in_process
 from r1jax.rewards.endpoint import Endpoint, EndpointConfig, EndpointError
-from r1jax.rewards.reply_cache import cached, cached_endpoint
+from r1jax.rewards.reply_cache import _digest, cached, cached_endpoint
 from tests.rewards.fake_endpoint import completion, refusal, serving
 
 
@@ -91,7 +91,8 @@ def test_what_passes_is_asked_again(fault):
 
 
 @pytest.mark.parametrize("fault", [(429, refusal("slow down"), {}), (502, [b"<html>"], {"Content-Type": "text/html"}),
-                                   (None, {}, {})])
+                                   (None, {}, {}), (408, {}, {}), (409, {}, {}), (200, {"hello": 1}, {}),
+                                   (200, [b"<html>"], {"Content-Type": "text/html"})])
 def test_what_never_passes_is_a_counted_error(fault):
     def answer(body, attempt):
         return fault if body["messages"][0]["content"] == "bad" else echo(body, attempt)
@@ -99,7 +100,7 @@ def test_what_never_passes_is_a_counted_error(fault):
     with serving(answer) as server, Endpoint(config(server)) as endpoint:
         replies = endpoint.chat(asking("good", "bad", "fine"))
         assert [r.text for r in replies] == ["re: good", "", "re: fine"]
-        assert replies[1].error and not replies[0].error
+        assert replies[1].error and not replies[0].error and not replies[1].refused
         assert (endpoint.usage.replies, endpoint.usage.failed) == (2, 1)
         assert sum(body["messages"][0]["content"] == "bad" for body in server.seen) == 3
 
@@ -151,7 +152,8 @@ def test_silence_ends_at_the_time_out_and_at_the_deadline():
         return echo(body, attempt)
 
     with serving(silent) as server, Endpoint(config(server, timeout_seconds=0.5, retries=1)) as endpoint:
-        assert "no reply within 0.5 seconds" in endpoint.chat(asking("a"))[0].error
+        found = endpoint.chat(asking("a"))[0]
+        assert "no reply within 0.5 seconds" in found.error and not found.refused
         assert len(server.seen) == 2
     with serving(silent) as server, Endpoint(config(server, deadline_seconds=0.6)) as endpoint:
         assert "no reply within 0.6 seconds" in endpoint.chat(asking("a"))[0].error
@@ -207,8 +209,20 @@ def test_one_refused_text_does_not_stop_the_others():
     with serving(answer) as server, Endpoint(config(server)) as endpoint:
         replies = endpoint.chat(asking("long", "short"))
         assert (replies[0].error, replies[1].text) == ("400: too long", "re: short")
+        assert [reply.refused for reply in replies] == [True, False]
         assert endpoint.chat(asking("long"))[0].error == "400: too long"  # it has answered before
         assert sum("long" in body["messages"][0]["content"] for body in server.seen) == 2
+
+
+@pytest.mark.parametrize("fault", [(403, refusal("not this"), {}), (413, refusal("too large"), {}),
+                                   (422, refusal("bad"), {}), (200, completion("") | {"choices": []}, {})])
+def test_what_a_server_will_not_answer_is_refused(fault):
+    def answer(body, attempt):
+        return fault if body["messages"][0]["content"] == "bad" else echo(body, attempt)
+
+    with serving(answer) as server, Endpoint(config(server)) as endpoint:
+        assert [(reply.refused, bool(reply.error)) for reply in endpoint.chat(asking("good", "bad"))] == [
+            (False, False), (True, True)]
 
 
 def test_many_refusals_before_any_answer_are_the_settings():
@@ -421,6 +435,46 @@ def test_failures_are_not_kept(tmp_path):
     assert [r.error for r in ask(asking("a", "b"))] == ["busy", ""]
     chat.fails.clear()
     assert [r.text for r in ask(asking("a", "b"))] == ["a#3", "b#2"]
+
+
+def test_how_a_reply_is_read_is_no_part_of_what_is_asked(tmp_path):
+    chat = Counting()
+    ask = cached(chat, tmp_path / "cache.db", identity="judge")
+    assert ask(asking("a"))[0].text == ask(asking("a", read=len))[0].text == ask(asking("a", read=str))[0].text == "a#1"
+    assert asking("a", read=len) == asking("a")
+
+
+def test_a_reply_of_before_it_could_be_refused_is_read(tmp_path):
+    """As files of replies have them: with the six fields of then."""
+    path = tmp_path / "cache.db"
+    ask = cached(Counting(), path, identity="judge")
+    ask(asking("a"))
+    with sqlite3.connect(path) as database:
+        key, text = database.execute("SELECT key, reply FROM replies").fetchone()
+        old = json.dumps({name: value for name, value in json.loads(text).items() if name != "refused"})
+        assert len(json.loads(old)) == 6
+        database.execute("UPDATE replies SET reply = ?, digest = ?", (old, _digest(key, old)))
+    database.close()
+    assert ask(asking("a")) == [Reply("a#1", "stop", 3, 4)]
+
+
+def test_too_many_replies_that_cannot_be_read_are_not_kept(tmp_path):
+    """Beyond half of a call: of three, two; a reply that was cut off cannot be read either."""
+    def answer(body, attempt):
+        text = body["messages"][0]["content"]
+        return 200, completion(text, "length" if text == "cut" and not attempt else "stop"), {}
+
+    def read(text):
+        return None if text == "odd" else text
+
+    with serving(answer) as server, Endpoint(config(server, concurrency=1)) as endpoint:
+        ask = cached_endpoint(endpoint, tmp_path / "cache.db", identity="m", most_malformed=0.5)
+        ask(asking("good", "odd", read=read))  # one of two stays
+        ask(asking("good", "odd", "cut", read=read))
+        ask(asking("good", "odd", "cut", read=read))
+        ask(asking("good", "odd", "cut", read=read))
+        texts = [body["messages"][0]["content"] for body in server.seen]
+        assert texts == ["good", "odd", "cut", "odd", "cut"]
 
 
 def test_what_came_before_a_failure_of_the_endpoint_is_kept(tmp_path):

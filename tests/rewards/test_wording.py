@@ -138,6 +138,8 @@ def test_what_is_heard(reply, reason):
 
 
 def test_a_request_is_sampled_as_its_ask_says():
+    assert request(SHORT.safety, "q", "a").read is SHORT.safety.read
+    assert request(SHORT.safety, "q", "a", sampling=Request(())).read is SHORT.safety.read
     assert request(SHORT.safety, "q", "a") == Request((("user", "q | a"),), temperature=0.25, max_tokens=3)
     assert request(SHORT.safety, "q", "a", seed=4).seed == 4
     sampling = Request((), temperature=1.0, top_p=0.9, max_tokens=8, seed=1)

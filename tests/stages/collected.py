@@ -87,6 +87,10 @@ def silent(why="503: overloaded"):
     return Reply("", "", error=why)
 
 
+def refusal(why="400: too long"):
+    return Reply("", "", error=why, refused=True)
+
+
 def put_parents(root, *names):
     """Finished artifacts NAME@micro without weights."""
     store = Store(root)

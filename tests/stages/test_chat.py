@@ -18,7 +18,7 @@ from r1jax.stages import rejection
 from r1jax.stages.judging import policy_chat
 from r1jax.stages.policies import load_policy
 from r1jax.store import Store, hosts
-from tests.stages.collected import experiment, put_policy, silent
+from tests.stages.collected import experiment, put_policy, refusal, silent
 
 
 def with_chat(config, *parents):
@@ -52,26 +52,37 @@ def test_one_of_either_kind_is_taken():
 REQUESTS = [Request((("user", str(number)),)) for number in range(60)]
 
 
-def failing(count):
-    return lambda requests: [silent(f"fault {i}") if i < count else Reply(request.messages[0][1])
+def failing(count, fault=silent):
+    return lambda requests: [fault(f"fault {i}") if i < count else Reply(request.messages[0][1])
                              for i, request in enumerate(requests)]
 
 
-@pytest.mark.parametrize(("requests", "lost", "down"), [
-    (1, 1, False), (2, 1, False), (2, 2, True), (19, 1, False), (19, 2, True), (20, 2, False), (20, 3, True),
-    (60, 6, False), (60, 7, True), (60, 60, True), (60, 0, False), (0, 0, False),
-])
-def test_more_than_one_and_more_than_a_tenth_without_a_reply_is_down(requests, lost, down):
-    chat = chats.attended(failing(lost))
-    if not down:
-        replies = chat(REQUESTS[:requests])
-        assert [bool(reply.error) for reply in replies] == [i < lost for i in range(requests)]
-        return
+@pytest.mark.parametrize(("requests", "lost"), [(1, 1), (20, 1), (60, 1), (60, 7), (60, 60)])
+def test_one_request_that_a_server_did_not_answer_is_not_counted_as_lost(requests, lost):
     with pytest.raises(chats.ChatDown) as told:
-        chat(REQUESTS[:requests])
+        chats.attended(failing(lost))(REQUESTS[:requests])
     assert str(told.value) == (f"The chat model did not answer {lost} of {requests} requests (fault 0): give the same "
                                "command again when it is up; what was collected is kept.")
     assert isinstance(told.value, DataError)
+
+
+@pytest.mark.parametrize(("requests", "refused", "stops"), [
+    (1, 1, False), (2, 1, False), (2, 2, True), (19, 1, False), (19, 2, True), (20, 2, False), (20, 3, True),
+    (60, 6, False), (60, 7, True), (60, 60, True), (60, 0, False), (0, 0, False),
+])
+def test_a_few_requests_that_are_refused_are_the_callers_to_count(requests, refused, stops):
+    chat = chats.attended(failing(refused, refusal))
+    if not stops:
+        assert [bool(reply.error) for reply in chat(REQUESTS[:requests])] == [i < refused for i in range(requests)]
+        return
+    with pytest.raises(DataError, match=rf"refuses {refused} of {requests} requests \(fault 0\), too many") as told:
+        chat(REQUESTS[:requests])
+    assert not isinstance(told.value, chats.ChatDown)
+
+
+def test_a_server_that_is_down_is_told_before_requests_that_are_refused():
+    with pytest.raises(chats.ChatDown, match=r"did not answer 1 of 9 requests \(503: overloaded\)"):
+        chats.attended(lambda requests: [*[refusal()] * 8, silent()])(REQUESTS[:9])
 
 
 @given(st.integers(0, 200), st.integers(0, 200))
@@ -120,30 +131,30 @@ def test_several_hosts_ask_once_and_read_the_same(monkeypatch):
 
 def test_a_stage_asks_its_parent_and_stops_when_that_is_down(monkeypatch):
     monkeypatch.setattr(chats, "artifact_policy", lambda artifact, mesh: artifact)
-    monkeypatch.setattr(chats, "policy_chat", lambda policy: failing({"up": 1, "down": 9}[policy]))
+    monkeypatch.setattr(chats, "policy_chat", lambda policy: failing({"up": 0, "down": 1}[policy]))
 
     class Context:
         parents, mesh = {"chat": "up"}, None
 
     base = with_chat(ChatConfig(wording="tiny"), "chat@tiny")
-    assert chats.stage_chat(base, Context)(REQUESTS[:3])[1:] == [Reply("1"), Reply("2")]
+    assert chats.stage_chat(base, Context)(REQUESTS[:3]) == [Reply("0"), Reply("1"), Reply("2")]
     Context.parents = {"chat": "down"}
     with pytest.raises(chats.ChatDown):
         chats.stage_chat(base, Context)(REQUESTS[:9])
 
 
 class Server:
-    """An endpoint that does not answer what `down` says, and counts what it is asked."""
+    """An endpoint that does not answer what is in `down`, says "hm" to what is in `odd`, and notes what it is asked."""
 
     def __init__(self, config):
-        self.config, self.usage, self.asked, self.down = config, Usage(), [], set()
+        self.config, self.usage, self.asked, self.down, self.odd = config, Usage(), [], set(), set()
         Server.made = self
 
     def chat(self, requests, on_reply):
         for index, request in enumerate(requests):
             text = request.messages[0][1]
             self.asked.append(text)
-            on_reply(index, silent() if text in self.down else Reply(f"reply to {text}"))
+            on_reply(index, silent() if text in self.down else Reply("hm" if text in self.odd else f"reply to {text}"))
 
 
 def test_an_endpoints_replies_are_kept_and_only_what_failed_is_asked_again(tmp_path, monkeypatch):
@@ -161,6 +172,75 @@ def test_an_endpoints_replies_are_kept_and_only_what_failed_is_asked_again(tmp_p
     assert server.asked == ["0", "1", "2", "3", "4", "1", "2"]
     again = chats.stage_chat(base, context)  # as a run that is given again
     assert [reply.text for reply in again(REQUESTS[:6])][5] == "reply to 5" and Server.made.asked == ["5"]
+
+
+def readable(requests):
+    """The requests with a reader to whom "hm" says nothing."""
+    return [replace(request, read=lambda text: text if text.startswith("reply") else None) for request in requests]
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """(endpoint) -> (chat, its server), each time as in a run that is given again."""
+    monkeypatch.setattr(chats, "Endpoint", Server)
+    context = SimpleNamespace(store=Store(tmp_path / "store"), parents={})
+
+    def serve(endpoint="http://host/v1#large"):
+        return chats.stage_chat(with_chat(ChatConfig(endpoint)), context), Server.made
+
+    return serve
+
+
+def test_after_nonsense_what_cannot_be_read_is_asked_again_and_nothing_else(served):
+    """Of 40 replies 21 say nothing: the run stops, and the next one asks for these 21."""
+    requests = readable(REQUESTS[:40])
+    chat, server = served()
+    server.odd = {str(number) for number in range(21)}
+    assert [reply.text for reply in chat(requests)].count("hm") == 21
+    chat, server = served()
+    assert [reply.text for reply in chat(requests)] == [f"reply to {number}" for number in range(40)]
+    assert sorted(map(int, server.asked)) == list(range(21))
+    chat, server = served()
+    assert chat(requests)[0].text == "reply to 0" and server.asked == []
+
+
+def test_a_few_replies_that_cannot_be_read_stay_as_they_are(served):
+    """Half of them is not too many: they are counted, and a run that is killed meanwhile counts the same."""
+    requests = readable(REQUESTS[:40])
+    chat, server = served()
+    server.odd = {str(number) for number in range(20)}
+    first = chat(requests)
+    chat, server = served()
+    assert chat(requests) == first and server.asked == []
+
+
+def test_what_was_refused_is_nothing_that_could_not_be_read(served):
+    requests = readable(REQUESTS[:3])
+    chat, server = served()
+    server.down = {"0", "1"}
+    with pytest.raises(chats.ChatDown):
+        chat(requests)
+    chat, server = served()
+    chat(requests)
+    assert server.asked == ["0", "1"]
+
+
+def test_a_model_that_moved_is_not_asked_what_it_has_said(served):
+    chat, _ = served()
+    chat(REQUESTS[:4])
+    chat, server = served("http://other:8000/v1#large")
+    assert [reply.text for reply in chat(REQUESTS[:5])][:4] == [f"reply to {n}" for n in range(4)]
+    assert server.asked == ["4"]
+    chat, server = served("http://host/v1#small")
+    chat(REQUESTS[:1])
+    assert server.asked == ["0"]
+
+
+def test_nonsense_is_told_with_what_to_do():
+    with pytest.raises(DataError) as told:
+        chats.refuse_nonsense("a verdict", 40, 50)
+    assert "the same command again: nothing has to be deleted" in str(told.value)
+    assert "a model of another name, makes another run: give it --version NEW" in str(told.value)
 
 
 # Our own engine as a chat model.

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,6 +22,7 @@ from r1jax.stages.preferences import Source
 from r1jax.stages.run import run_experiment
 from r1jax.stages.trajectories import CUT, SURPLUS, Sampled
 from r1jax.store import Store
+from tests.stages.collected import refusal, silent
 
 PAIRS = PairsConfig()
 SAFETY = PairsConfig(labels="safety")
@@ -143,7 +145,7 @@ def one_part(chat, answers=MANY):
 
 
 def test_a_judge_that_answers_nonsense_stops_the_run():
-    with pytest.raises(DataError, match="no readable verdict in 48 of 64 replies of part 0; it .*chat.wording") as stop:
+    with pytest.raises(DataError, match="48 of 64 replies .* asked for verdicts of part 0, .*chat.wording") as stop:
         preferences.make_pairs(experiment(), one_part(malformed(3)))(0)
     assert "\n" not in str(stop.value)
 
@@ -158,12 +160,35 @@ def test_a_judge_that_only_looks_at_the_position_is_found_out():
         preferences.make_pairs(experiment(), one_part(malformed(0)))(0)
 
 
-def test_a_judge_that_does_not_reply_stops_the_run():
-    def chat(requests):
-        return [Reply("", error="busy") if i % 4 == 0 else Reply("A 2 B 0 [[A>>B]]") for i in range(len(requests))]
+@pytest.fixture
+def opened(monkeypatch):
+    """(the experiment's chat model) -> as the stage asks it."""
+    monkeypatch.setattr(preferences, "artifact_policy", lambda artifact, mesh, slots: None)
+    context = SimpleNamespace(parents={"policy": SimpleNamespace(ref="dev3@micro")}, mesh=None)
 
-    with pytest.raises(DataError, match="did not reply to 16 of 64 requests of part 0; run the same command again"):
-        preferences.make_pairs(experiment(), one_part(chat))(0)
+    def open_(chat):
+        monkeypatch.setattr(chats, "open_chat", lambda experiment, context: chat)
+        return preferences.source(experiment(), context).chat
+
+    return open_
+
+
+def test_a_judge_that_leaves_one_request_unanswered_stops_the_run(opened):
+    def chat(requests):
+        return [silent("busy") if i == 5 else Reply("A 2 B 0 [[A>>B]]") for i in range(len(requests))]
+
+    with pytest.raises(chats.ChatDown, match=r"did not answer 1 of 64 requests \(busy\)"):
+        preferences.make_pairs(experiment(), one_part(opened(chat)))(0)
+
+
+def test_requests_that_a_judge_refuses_are_left_out_and_counted(opened):
+    """One of each of six pairs' votes: the pairs have no score. The judge is odd otherwise, lest it say one label."""
+    def chat(requests):
+        return [refusal() if i in (0, 5, 9, 14, 16, 22) else Reply(f"A 2 B 0 [[{'A>B' if i % 2 else 'B>A'}]]")
+                for i in range(len(requests))]
+
+    part = preferences.make_pairs(experiment(), one_part(opened(chat)))(0)
+    assert part.counts["general"]["no reply"] == 6 and sum(part.counts["general"].values()) == 16 + 16
 
 
 # Safety.

@@ -198,7 +198,7 @@ def test_programs_need_a_sandbox(root, monkeypatch):
     for data in (DataConfig(domains=(("stem", 0.5), ("code", 0.5))), DataConfig(source="taco=somewhere"),
                  DataConfig(mixture=(("gsm8k", 1.0), ("taco", 1.0))),
                  DataConfig(source="mine.jsonl", domains=(("code", 1.0),))):
-        assert needs({"data": data}, root) == ["No sandbox works on this machine."]
+        assert needs({"data": data}, root)[-1] == "No sandbox works on this machine."  # after files that are not there
     for data in (DataConfig(domains=(("stem", 1.0), ("code", 0.0))), DataConfig(source="gsm8k:test")):
         assert needs({"data": data}, root) == []
 

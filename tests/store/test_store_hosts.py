@@ -8,6 +8,14 @@ import sys
 
 import pytest
 
+from r1jax.core.errors import ConfigError, DataError, R1JaxError, StoreError, TrainingError
+from r1jax.store import hosts
+
+
+class Down(DataError):
+    """As stages have errors of their own."""
+
+
 CHILD = """
 import json, os, pathlib, sys
 import jax
@@ -51,6 +59,44 @@ except StoreError as error:
 said["finished"] = store.begin("base", "tiny", **start).finished
 print(json.dumps(said), flush=True)
 """
+
+
+@pytest.fixture
+def two(monkeypatch):
+    """(decide) -> what each of two processes raises, as they see it one after the other."""
+    def raised(decide):
+        sent, found = [], []
+        monkeypatch.setattr(hosts.jax, "process_count", lambda: 2)
+        for rank in (0, 1):
+            monkeypatch.setattr(hosts.jax, "process_index", lambda rank=rank: rank)
+            monkeypatch.setattr(hosts, "_broadcast", lambda value, rank=rank: json.loads(sent[0]) if rank else
+                                sent.append(json.dumps(value)) or value)
+            with pytest.raises(Exception) as told:  # noqa: B017
+                hosts.on_primary(decide)
+            found.append(told.value)
+        return found
+
+    return raised
+
+
+@pytest.mark.parametrize("kind", [R1JaxError, ConfigError, DataError, StoreError, TrainingError, Down])
+def test_every_process_raises_the_same_error(two, kind):
+    def decide():
+        raise kind("The judge is down: start it.")
+
+    assert [(type(error), str(error)) for error in two(decide)] == [(kind, "The judge is down: start it.")] * 2
+
+
+def test_an_error_of_ours_is_no_sentence_for_a_user(two):
+    def decide():
+        raise KeyError("x")
+
+    first, second = two(decide)
+    assert type(first) is KeyError and type(second) is RuntimeError and str(second) == "'x'"
+
+
+def test_an_error_that_a_process_does_not_know_stays_a_users():
+    assert hosts._kind("some.module.Unheard") is R1JaxError and hosts._kind("") is RuntimeError
 
 
 @pytest.mark.slow
