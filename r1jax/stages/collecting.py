@@ -28,8 +28,8 @@ from r1jax.store import Artifact
 from r1jax.store.files import read_json, write_json, writing
 from r1jax.store.hosts import on_primary
 
-ASKED, KEPT = "asked", "kept"
-"""Counts that are no reasons for leaving something out: the first and the last row of a table."""
+ASKED, KEPT, WANTED = "asked", "kept", "wanted"
+"""Counts that are no reasons for leaving something out: the first row of a table, and the last; a domain's target."""
 
 OVERLAP, REPEATED, NEAR, ENOUGH = "shares ten words with a suite", "duplicate", "near duplicate", "over target"
 TABLE = "table.json"
@@ -146,9 +146,10 @@ def _conclude(artifact: Artifact, finish: Finish | None, sides: Callable[[Row], 
 
 
 def _refuse(ref: str, table: Table, labels: Mapping[str, int] | None) -> None:
-    """Stops where what is left is nothing or one-sided, and warns of domains of which nothing is left."""
+    """Stops where what is left is nothing or one-sided, and warns of domains of which nothing is left or too little."""
     left = [domain for domain, row in table.items() if row[KEPT]]
-    gone = [domain for domain in table if domain not in left]
+    gone = [domain for domain, row in table.items() if not row[KEPT] and row.get(WANTED) != 0]
+    short = [domain for domain in left if table[domain][KEPT] < table[domain].get(WANTED, 0)]
     remedy = "ask more questions or loosen what removed most"
     without = f"nothing is left of {', '.join(gone)}" if gone else ""
     if not left:
@@ -158,16 +159,18 @@ def _refuse(ref: str, table: Table, labels: Mapping[str, int] | None) -> None:
     elif labels is not None and len(labels) < 2:
         fault = f"is one-sided: every record is {', '.join(labels)}"
     else:
-        if without:
-            log.warn(f"{ref}: {without}. What removed it:\n{format_table(table)}")
+        fewer = f"of {', '.join(short)} fewer records are left than collect.targets wants" if short else ""
+        if without or fewer:
+            log.warn(f"{ref}: {' and '.join(filter(None, (without, fewer)))}; {remedy}. What was asked, removed and "
+                     f"kept:\n{format_table(table)}")
         return
     raise DataError(f"{ref} {fault}; {remedy}. What was asked, removed and kept:\n{format_table(table)}")
 
 
 def format_table(table: Counts) -> str:
     """A table of counts for people: a row for each reason, a column for each domain, and the total."""
-    reasons = {reason: None for row in table.values() for reason in row if reason not in (ASKED, KEPT)}
-    names = [name for name in (ASKED, *reasons, KEPT) if any(name in row for row in table.values())]
+    reasons = {reason: None for row in table.values() for reason in row if reason not in (ASKED, KEPT, WANTED)}
+    names = [name for name in (ASKED, *reasons, KEPT, WANTED) if any(name in row for row in table.values())]
     counts = [[row.get(name, 0) for row in table.values()] for name in names]
     lines = [["", *table, "total"]]
     lines += [[name, *(f"{n:,}" for n in row), f"{sum(row):,}"] for name, row in zip(names, counts, strict=True)]
@@ -177,12 +180,13 @@ def format_table(table: Counts) -> str:
 
 
 def figures(table: Counts) -> dict[str, float]:
-    """A table as a stage's summary: records in all and by domain, and what each reason removed."""
+    """A table as a stage's summary: records in all and by domain, targets, and what each reason removed."""
     kept = {domain: row.get(KEPT, 0) for domain, row in table.items()}
     found = {"records": sum(kept.values())} | {f"records/{domain}": n for domain, n in kept.items()}
+    found |= {f"wanted/{domain}": row[WANTED] for domain, row in table.items() if WANTED in row}
     for row in table.values():
         for reason, n in row.items():
-            if reason != KEPT:
+            if reason not in (KEPT, WANTED):
                 key = reason if reason == ASKED else f"removed/{reason}"
                 found[key] = found.get(key, 0) + n
     return {name: float(n) for name, n in found.items()}
@@ -221,7 +225,8 @@ def finish_training(targets: Sequence[tuple[str, int]] = (), against: Mapping[st
     held, and what `near` holds.
 
     Args:
-      targets: (domain, records that are kept at most) rows; a domain without a row keeps all.
+      targets: (domain, records that are kept at most) rows, which the counts have as `WANTED`; a domain without a row
+        keeps all.
       against: suite -> its questions. near: where near duplicates of question and response are left out too.
       duplicates: whether equal ones stay.
     """
@@ -231,7 +236,7 @@ def finish_training(targets: Sequence[tuple[str, int]] = (), against: Mapping[st
     def finish(rows: Iterable[Row]) -> tuple[Iterable[Row], Counts]:
         seen: set[bytes] = set()
         kept: dict[str, int] = {}
-        removed: Table = {domain: {} for domain in limits}
+        removed: Table = {domain: {WANTED: n} for domain, n in limits.items()}
 
         def fault(row: Row) -> str:
             if index is not None:

@@ -6,7 +6,8 @@ What stages/preferences.py needs besides the judge.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from r1jax.data.select import normal
 from r1jax.rewards import format as response_form
 from r1jax.rewards.judge import NO_SUMMARY
 from r1jax.rewards.preference_pairs import KeptPair, balance_lengths, summary_length
-from r1jax.stages.collecting import REPEATED, Finish, Row
+from r1jax.stages.collecting import ENOUGH, REPEATED, WANTED, Finish, Row
 from r1jax.stages.trajectories import CUT, Sampled
 from r1jax.store import Artifact
 
@@ -51,21 +52,25 @@ def fault(first: Sampled, second: Sampled) -> str:
 
 
 def finish_pairs(artifact: Artifact, settings: PairsConfig) -> Finish:
-    """Leaves out pairs that were there before, either way round, and those that make chosen or rejected ones longer.
+    """Leaves out pairs that were there before, either way round, those that make chosen or rejected ones longer, and
+    those beyond the targets (collect.targets of the artifact's own configuration).
 
     Two passes over the parts: of the first only lengths and short marks are held.
     """
+    limits = dict((artifact.config().get("collect") or {}).get("targets", ()))
+
     def finish(rows: Iterable[Row]) -> tuple[Iterable[Row], Counts]:
-        removed: dict[str, dict[str, int]] = {}
+        removed: dict[str, dict[str, int]] = {domain: {WANTED: n} for domain, n in limits.items()}
         seen: set[bytes] = set()
         sizes: list[KeptPair] = []
+        domains: dict[int, str] = {}
         for number, row in enumerate(Records(artifact.path / "records" / "raw")):
             texts = sorted(response_form.summary_of(row[half]) or "" for half in HALVES)
             if _is_new(seen, row["question"], *texts):
                 chosen, rejected = (str(summary_length(row[half])) for half in HALVES)
                 sizes.append(KeptPair("", chosen, rejected, row["score"], number))
-        balanced = {pair.index for pair in balance_lengths(sizes, length=int, tolerance=settings.length_share)}
-        unbalanced = {pair.index for pair in sizes} - balanced
+                domains[number] = row["domain"]
+        first, balanced = _balanced(sizes, domains, limits, settings.length_share)
 
         def left() -> Iterator[Row]:
             for number, row in enumerate(rows):
@@ -73,12 +78,50 @@ def finish_pairs(artifact: Artifact, settings: PairsConfig) -> Finish:
                     yield row
                 else:
                     own = removed.setdefault(row["domain"], {})
-                    reason = UNBALANCED if number in unbalanced else REPEATED
+                    reason = REPEATED if number not in domains else UNBALANCED if number in first else ENOUGH
                     own[reason] = own.get(reason, 0) + 1
 
         return left(), removed
 
     return finish
+
+
+def _balanced(pairs: Sequence[KeptPair], domains: Mapping[int, str], limits: Mapping[str, int], tolerance: float
+              ) -> tuple[set[int], set[int]]:
+    """(the first pairs, as many as it takes to meet the targets; those of them that stay), as numbers of pairs.
+
+    Balancing takes pairs away, so that more than the target are looked at; where it then leaves more than the target,
+    too, those whose sides are most alike go, which unbalances least.
+    """
+    total = Counter(domains.values())
+    room = {domain: min(limits.get(domain, n), n) for domain, n in total.items()}
+    while True:
+        first = _first(pairs, domains, room)
+        left = balance_lengths(first, length=int, tolerance=tolerance)
+        count = Counter(domains[pair.index] for pair in left)
+        short = {domain: min(limits.get(domain, n), n) - count[domain] for domain, n in total.items()}
+        more = {domain: min(room[domain] + n, total[domain]) for domain, n in short.items()
+                if n > 0 and room[domain] < total[domain]}
+        if not more:
+            break
+        room |= more
+    alike = sorted(left, key=lambda pair: (abs(int(pair.chosen) - int(pair.rejected)), -pair.index))
+    over = {pair.index for pair in _first(alike, domains, {domain: -n for domain, n in short.items()})}
+    if over:
+        left = balance_lengths([pair for pair in left if pair.index not in over], length=int, tolerance=tolerance)
+    return {pair.index for pair in first} - over, {pair.index for pair in left}
+
+
+def _first(pairs: Sequence[KeptPair], domains: Mapping[int, str], most: Mapping[str, int]) -> list[KeptPair]:
+    """The first pairs of each domain, at most so many."""
+    taken: Counter[str] = Counter()
+    found = []
+    for pair in pairs:
+        domain = domains[pair.index]
+        taken[domain] += 1
+        if taken[domain] <= most[domain]:
+            found.append(pair)
+    return found
 
 
 def finish_labels(rows: Iterable[Row]) -> tuple[Iterable[Row], Counts]:

@@ -20,6 +20,7 @@ from r1jax.data import problems as files
 from r1jax.data import select, sources
 from r1jax.data.sets.fields import LANGUAGES, language_of
 from r1jax.data.world.corpus import world_problems
+from r1jax.rewards import accuracy
 from r1jax.stages.context import Context
 from r1jax.text.prompts import prompt_ids
 
@@ -40,7 +41,8 @@ def digests(experiment: Experiment) -> dict[str, str]:
     marks: list[str] = []
     for data, source in ((one, source) for one in read for source in _shares(one)[0]):
         known = "" if data.pass_rates or not sources.is_named(source) else sources.version(source)
-        marks += [known] if known else [files.content_digest(p) for side in _sides(data, source) for p in side]
+        marks += [known] if known else [
+            files.content_digest(p) for side in _sides(data, source, experiment.collect is not None) for p in side]
     shown = experiment.collect.examples if experiment.collect and experiment.collect.few_shot else "world"
     there = shown != "world" and Path(shown).is_file()  # a file that is not there is the stage's to refuse
     found = {"examples": files.digest(Path(shown).read_text())} if there else {}
@@ -104,7 +106,8 @@ def _draw(experiment: Experiment, context: Context, data: DataConfig, count: int
     names, shares = _shares(data)
     evaluated = [] if _is_world(experiment.data) else [
         p for name in _shares(experiment.data)[0] if name not in names for p in _sides(experiment.data, name)[1]]
-    pools = [_fitting(experiment, context, name, pool) for name, pool in _pools(data, names, evaluated)]
+    pools = [_fitting(experiment, context, name, pool) for name, pool in _pools(
+        data, names, evaluated, experiment.collect is not None)]
     if len(pools) == 1:
         order = _orders(pools[0], lambda epoch: keys.host_rng(seed, epoch, "problems"))
         return lambda rollout: [order(at) for at in range(rollout * count, (rollout + 1) * count)]
@@ -142,15 +145,15 @@ def _shares(data: DataConfig) -> tuple[list[str], list[float]]:
 
 
 def _pools(data: DataConfig, names: Sequence[str],
-           evaluated: Sequence[Problem] = ()) -> list[tuple[str, Sequence[Problem]]]:
+           evaluated: Sequence[Problem] = (), collects: bool = False) -> list[tuple[str, Sequence[Problem]]]:
     """Each source with its training problems: in a mixture none that another source has, or holds out.
 
-    evaluated: other questions that a run is evaluated on, which none of its sources may have.
+    evaluated: other questions that a run is evaluated on, which none of its sources may have. collects: as `_sides`.
 
     Raises:
       DataError: nothing is left of a source of a mixture.
     """
-    sides = [_sides(data, name) for name in names]
+    sides = [_sides(data, name, collects) for name in names]
     if len(names) == 1 and not evaluated:
         return [(names[0], sides[0][0])]
     seen = {select.normal(p.question) for _, held in sides for p in held} | {select.normal(p.question)
@@ -167,8 +170,12 @@ def _pools(data: DataConfig, names: Sequence[str],
     return list(zip(names, pools, strict=True))
 
 
-def _sides(data: DataConfig, source: str) -> Sides:
+def _sides(data: DataConfig, source: str, collects: bool = False) -> Sides:
     """One source, read once for as long as its files stay as they are.
+
+    Args:
+      collects: for a data stage, which evaluates nothing. It takes all questions that no rule can grade, of which no
+        stage makes an evaluation; of the others it leaves out what the stages after it hold out of the same source.
 
     Raises:
       ConfigError: data.languages asks for one that no file and no set has.
@@ -182,12 +189,12 @@ def _sides(data: DataConfig, source: str) -> Sides:
     local += [Path(data.pass_rates)] if data.pass_rates else []
     stamps = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in local if path.is_file())
     return _read(source, data.question_field, data.answer_field, data.domains[0][0], data.pass_rate, data.pass_rates,
-                 languages, stamps)
+                 languages, collects, stamps)
 
 
 @functools.lru_cache(maxsize=16)
 def _read(source: str, question_field: str, answer_field: str, domain: str, pass_rate: tuple[float, float],
-          pass_rates: str, languages: Sequence[str], stamps: Sequence[tuple[str, int, int]]) -> Sides:
+          pass_rates: str, languages: Sequence[str], collects: bool, stamps: Sequence[tuple[str, int, int]]) -> Sides:
     """A source's problems after the filters, split; `stamps` tell a changed file from the one read before."""
     if sources.is_named(source):
         loaded, left_out = sources.load(source)
@@ -204,7 +211,11 @@ def _read(source: str, question_field: str, answer_field: str, domain: str, pass
     for reason, count in {**left_out, **other, **filtered}.items():
         log.warn(f"{count} of the problems of {source} are left out: {reason}.")
     training, held = files.split(kept, HELD_OUT_SHARE, salt="r1jax")
-    if not training or not held:
+    if collects:
+        held = [problem for problem in held if problem.domain not in accuracy.WITHOUT_RULE]
+        out = {problem.id for problem in held}
+        training = [problem for problem in kept if problem.id not in out]
+    if not training or not (held or collects):
         raise DataError(f"{source} has {len(kept)} problems of {len(loaded)} after data.languages and data.pass_rate, "
                         "too few to train on and to hold some out.")
     return tuple(training), tuple(held)

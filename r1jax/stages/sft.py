@@ -29,6 +29,7 @@ from r1jax.models import spec, transformer
 from r1jax.ops.divergence import token_divergence
 from r1jax.stages import examination, objective
 from r1jax.stages.budget import at_least_one
+from r1jax.stages.collecting import WANTED, Table, format_table
 from r1jax.stages.context import (
     Context,
     clock,
@@ -50,6 +51,7 @@ from r1jax.train import batches, optim
 from r1jax.train.step import make_step
 
 Row = Mapping[str, Any]
+THERE, TAKEN = "there", "taken"
 
 
 class Order:
@@ -57,28 +59,25 @@ class Order:
 
     Attributes:
       per_epoch: updates of an epoch. steps: of the run.
+      table: domain -> samples that sft.samples wants, that are there, that an epoch takes; empty where it takes all.
     """
 
     def __init__(self, experiment: Experiment, rows: Sequence[Row]):
         config = experiment.sft
         self._seed, self._batch, self._total = experiment.seed, config.batch, len(rows)
-        self._wanted, self._members = dict(config.samples), {}
-        if self._wanted:
-            self._members = _by_domain(rows)
-            if missing := sorted(set(self._wanted) - set(self._members)):
-                there = ", ".join(f"{name} {len(found)}" for name, found in sorted(self._members.items()))
-                raise DataError(f"The data have no sample of {', '.join(missing)}, which sft.samples asks for; they "
-                                f"have {there}.")
-        size = sum(min(n, len(self._members[name])) for name, n in self._wanted.items()) or self._total
+        self._members = _by_domain(rows) if config.samples else {}
+        self.table = _mixture(config.samples, {name: len(found) for name, found in self._members.items()})
+        size = sum(row[TAKEN] for row in self.table.values()) if self.table else self._total
         self.per_epoch = -(-size // config.batch)
         self.steps = self.per_epoch * config.epochs
         self._epoch = functools.lru_cache(maxsize=2)(self._draw)
 
     def _draw(self, epoch: int) -> np.ndarray:
         rng = keys.host_rng(self._seed, epoch, "shuffle")
-        if not self._wanted:
+        if not self.table:
             return rng.permutation(self._total)
-        parts = [rng.permutation(self._members[name])[:n] for name, n in sorted(self._wanted.items())]
+        parts = [rng.permutation(self._members[name])[:row[TAKEN]] for name, row in sorted(self.table.items())
+                 if row[TAKEN]]
         return rng.permutation(np.concatenate(parts))
 
     def __call__(self, step: int) -> np.ndarray:
@@ -92,6 +91,32 @@ def _by_domain(rows: Sequence[Row]) -> dict[str, np.ndarray]:
     for i in range(len(rows)):
         members.setdefault(rows[i]["domain"], []).append(i)
     return {name: np.asarray(found) for name, found in members.items()}
+
+
+def _mixture(wanted: Sequence[tuple[str, int]], there: Mapping[str, int]) -> Table:
+    """What is taken of each domain; a domain of which too little is there is taken whole.
+
+    Raises:
+      DataError: nothing is there of a domain that is wanted, or a domain is there about which nothing is said.
+    """
+    if not wanted:
+        return {}
+    has = "they have " + ", ".join(f"{name} {n:,}" for name, n in sorted(there.items()))
+    if missing := sorted(name for name, n in wanted if n and not there.get(name)):
+        raise DataError(f"The data have no sample of {', '.join(missing)}, which sft.samples asks for; {has}.")
+    if unnamed := sorted(set(there) - {name for name, _ in wanted}):
+        raise DataError(f"The data have samples of {', '.join(unnamed)}, which sft.samples does not name; say how many "
+                        f"an epoch takes, or leave them out with 0; {has}.")
+    return {name: {WANTED: n, THERE: there.get(name, 0), TAKEN: min(n, there.get(name, 0))} for name, n in wanted}
+
+
+def say_mixture(ref: str, table: Table) -> dict[str, float]:
+    """Warns where a domain has fewer samples than sft.samples wants; the table as figures for the summary."""
+    short = [name for name, row in table.items() if row[TAKEN] < row[WANTED]]
+    if short:
+        log.warn(f"{ref}: the mixture is not that of sft.samples: of {', '.join(short)} there are too few samples, and "
+                 f"all are taken. Samples of an epoch:\n{format_table(table)}")
+    return {f"samples/{name}/{what}": float(n) for name, row in table.items() for what, n in row.items()}
 
 
 class Joined(Sequence):
@@ -167,6 +192,7 @@ def check(experiment: Experiment, context: Context) -> None:
     config = experiment.sft
     at_least_one({f"sft.{name}": getattr(config, name) for name in (
         "epochs", "batch", "row_length", "rows_per_micro_batch", "checkpoint_every", "log_every")})
+    _check_samples(config.samples)
     check_batch(context.mesh, config.rows_per_micro_batch, "sft.rows_per_micro_batch")
     optim.make(experiment.optim, 1)
     if not 0 <= config.teacher <= 1:
@@ -180,6 +206,15 @@ def check(experiment: Experiment, context: Context) -> None:
     if config.row_length > experiment.model.max_length:
         raise ConfigError(f"sft.row_length={config.row_length} is beyond model.max_length="
                           f"{experiment.model.max_length}; lower it.")
+
+
+def _check_samples(samples: Sequence[tuple[str, int]]) -> None:
+    """Refuses a mixture that names a domain twice, takes nothing, or has a number below 0."""
+    names = [name for name, _ in samples]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"sft.samples names {', '.join(twice)} twice; add the numbers up.")
+    if samples and (min(n for _, n in samples) < 0 or not any(n for _, n in samples)):
+        raise ConfigError(f"sft.samples={samples} takes no samples; give numbers of at least 0, one of them above it.")
 
 
 def records(context: Context) -> Joined:
@@ -200,6 +235,7 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
     """Fine-tunes the parent's weights and examines them; resumes from the artifact's last checkpoint."""
     config, rows = experiment.sft, records(context)
     order = Order(experiment, rows)
+    mixture = say_mixture(artifact.ref, order.table)
     optimizer = optim.make(experiment.optim, order.steps)
     params = objective.start_params(experiment, context.parents["weights"], context.mesh)
     state, abstract, where = start_state(experiment, context, optimizer, params)
@@ -232,5 +268,5 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
                 bar.update(step, f"loss {record['train/loss']:.3f}  {rate:,.0f} tokens/s")
             if step % config.checkpoint_every == 0 or step == order.steps:
                 artifact.save(step, split_state(state))
-    return examination.examine(experiment, artifact, context, state.params, order.steps,
-                               config.row_length - PROMPT_ROOM)
+    return mixture | examination.examine(experiment, artifact, context, state.params, order.steps,
+                                         config.row_length - PROMPT_ROOM)

@@ -257,13 +257,43 @@ def test_targets_are_met_by_the_first_and_a_domain_without_one_keeps_all():
     rows = [row(i, domain, question=f"{domain} {i}") for i in range(4) for domain in ("logic", "stem")]
     ids, counts = finished(rows, targets=(("logic", 2), ("code", 5)))
     assert ids == ["logic/0", "stem/0", "logic/1", "stem/1", "stem/2", "stem/3"]
-    assert counts == {"logic": {"over target": 2}, "code": {}}
+    assert counts == {"logic": {"wanted": 2, "over target": 2}, "code": {"wanted": 5}}
 
 
 def test_a_target_of_a_domain_that_was_not_asked_shows_in_the_table(begin, capsys):
     artifact = gathered(begin(), [row(1), row(2, "stem")], {"logic": {"asked": 1}, "stem": {"asked": 1}})
-    assert conclude(artifact, finish_training((("code", 5),)))["code"] == {"kept": 0}
+    assert conclude(artifact, finish_training((("code", 5),)))["code"] == {"wanted": 5, "kept": 0}
     assert "nothing is left of code" in capsys.readouterr().err
+
+
+def test_a_target_that_is_not_met_is_warned_of_and_stays_in_the_table(begin, capsys):
+    rows = [row(i, domain, question=f"{domain} {i}") for i in range(3) for domain in ("logic", "stem")]
+    artifact = gathered(begin(), rows, {"logic": {"asked": 4, "wrong": 1}, "stem": {"asked": 3}})
+    table = conclude(artifact, finish_training((("logic", 4), ("stem", 2))))
+    assert table == {"logic": {"asked": 4, "wrong": 1, "wanted": 4, "kept": 3},
+                     "stem": {"asked": 3, "wanted": 2, "over target": 1, "kept": 2}}
+    assert json.loads((artifact.path / "table.json").read_text()) == table
+    said = capsys.readouterr().err
+    assert said[said.index("warning"):].splitlines() == [
+        "warning: reasoning-data@tiny: of logic fewer records are left than collect.targets wants; ask more questions "
+        "or loosen what removed most. What was asked, removed and kept:",
+        "             logic  stem  total",
+        "asked            4     3      7",
+        "wrong            1     0      1",
+        "over target      0     1      1",
+        "kept             3     2      5",
+        "wanted           4     2      6",
+    ]
+    assert figures(table) == {"records": 5, "records/logic": 3, "records/stem": 2, "wanted/logic": 4, "wanted/stem": 2,
+                              "asked": 7, "removed/wrong": 1, "removed/over target": 1}
+
+
+def test_targets_that_are_met_or_none_are_not_warned_of(begin, capsys):
+    rows = [row(i, domain, question=f"{domain} {i}") for i in range(2) for domain in ("logic", "stem", "code")]
+    artifact = gathered(begin(), rows, {})
+    table = conclude(artifact, finish_training((("logic", 2), ("stem", 1), ("code", 0))))
+    assert {domain: counts["kept"] for domain, counts in table.items()} == {"logic": 2, "stem": 1, "code": 0}
+    assert "warning" not in capsys.readouterr().err
 
 
 def test_no_response_is_held_in_memory(begin):

@@ -219,6 +219,37 @@ def test_the_digest_is_of_the_problems(sets, tmp_path):
     assert digest(source=f"gsm8k={copy}") == single
 
 
+def collecting(run):
+    return replace(run, rl=None, collect=CollectConfig(questions=8, samples=1, max_new_tokens=8))
+
+
+def test_a_data_stage_asks_all_that_no_rule_grades_and_nothing_that_is_held_out(sets, tmp_path, monkeypatch):
+    said = warnings(monkeypatch)
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(json.dumps({"question": f"Why {i}?", "answer": f"so {i}"}) + "\n" for i in range(60)))
+    for source, domain in ((f"helpful={path}", "math"), (f"open={path}", "math"), (str(path), "general")):
+        run = experiment(DataConfig(source=source, domains=((domain, 1.0),)))
+        assert len(sides(run)[0]) < 60 == len(sides(run)[0]) + len(sides(run)[1])
+        draw = problems.training(collecting(run), CONTEXT, 60)
+        assert sorted(p.question for p in draw(0)) == sorted(f"Why {i}?" for i in range(60))
+        assert problems.digests(collecting(run)) == problems.digests(run)
+    run = experiment(DataConfig(mixture=((sets["gsm8k"], 1.0), (f"open={path}", 1.0))))
+    draw, held = problems.training(collecting(run), CONTEXT, 120), problems._sides(run.data, sets["gsm8k"])[1]
+    asked = Counter(p.id for p in draw(0))
+    assert held and not set(asked) & set(ids(held))  # the fine-tuned models are evaluated on these
+    assert len(asked) == 120 - len(held) and sum(name.startswith("open/") for name in asked) == 60
+    assert not said
+
+
+def test_a_single_question_is_enough_for_a_data_stage(tmp_path):
+    path = tmp_path / "one.jsonl"
+    path.write_text(json.dumps({"question": "Why?"}) + "\n")
+    run = experiment(DataConfig(source=f"helpful={path}"))
+    assert [p.question for p in problems.training(collecting(run), CONTEXT, 2)(0)] == ["Why?", "Why?"]
+    with pytest.raises(DataError, match="has 1 problems of 1 .* too few to train on and to hold some out"):
+        problems.training(run, CONTEXT)
+
+
 def test_other_tests_of_the_same_questions_are_other_problems(tmp_path):
     def digest(output):
         packed = json.dumps({"inputs": ["1"], "outputs": [output]})

@@ -69,6 +69,39 @@ def test_an_epoch_takes_so_many_of_each_domain():
         sft.Order(experiment(samples=(("code", 4),)), ROWS)
 
 
+def test_a_domain_about_which_nothing_is_said_is_refused_and_one_with_0_is_left_out():
+    with pytest.raises(DataError, match=r"samples of general, which sft.samples does not name; say how many an epoch "
+                                        r"takes, or leave them out with 0; they have countdown 20, general 10"):
+        sft.Order(experiment(samples=(("countdown", 12),)), ROWS)
+    order = sft.Order(experiment(samples=(("countdown", 12), ("general", 0), ("code", 0))), ROWS)
+    assert {ROWS[i]["domain"] for step in range(2) for i in order(step)} == {"countdown"} and order.per_epoch == 2
+    assert order.table["code"] == {"wanted": 0, "there": 0, "taken": 0}
+
+
+def test_a_mixture_that_is_not_met_is_told_and_kept(tmp_path, capsys):
+    filled(tmp_path / "store")
+    wanted = (("countdown", 12), ("general", 1200))
+    artifact = run_experiment(experiment(samples=wanted, epochs=1), str(tmp_path / "store"))
+    lines = capsys.readouterr().err.splitlines()
+    at = lines.index("warning: dev1@tiny: the mixture is not that of sft.samples: of general there are too few "
+                     "samples, and all are taken. Samples of an epoch:")
+    assert lines[at + 1:at + 5] == ["        countdown  general  total",
+                                    "there          20       10     30",
+                                    "taken          12       10     22",
+                                    "wanted         12    1,200  1,212"]
+    assert artifact.summary() == {
+        "samples/countdown/wanted": 12, "samples/countdown/there": 20, "samples/countdown/taken": 12,
+        "samples/general/wanted": 1200, "samples/general/there": 10, "samples/general/taken": 10}
+    assert artifact.latest_step() == 3  # 22 samples in updates of 8
+
+
+def test_a_mixture_that_is_met_is_not_warned_of(monkeypatch):
+    monkeypatch.setattr(sft.log, "warn", lambda text: pytest.fail(text))
+    order = sft.Order(experiment(samples=(("countdown", 20), ("general", 4))), ROWS)
+    assert sft.say_mixture("dev1@tiny", order.table)["samples/general/taken"] == 4
+    assert sft.say_mixture("dev1@tiny", sft.Order(experiment(), ROWS).table) == {}
+
+
 def test_only_predictions_of_the_response_weigh_and_all_weigh_alike():
     packed = sft.packed_rows([([5, 6, 7], [8, 9]), ([5], [6, 7, 8])], 16)
     first, second = (packed["segments"][0] == segment for segment in (1, 2))
@@ -144,6 +177,9 @@ def test_several_sets_are_one(tmp_path):
 @pytest.mark.parametrize(("changed", "sentence"), [
     ({"sft": replace(experiment().sft, row_length=1024)}, r"sft.row_length=1024 is beyond model.max_length=512"),
     ({"sft": replace(experiment().sft, batch=0)}, r"sft.batch"),
+    ({"sft": replace(experiment().sft, samples=(("code", 0),))}, r"sft.samples=\(\('code', 0\),\) takes no samples"),
+    ({"sft": replace(experiment().sft, samples=(("a", 4), ("b", -1)))}, r"'b', -1.* takes no samples; give numbers"),
+    ({"sft": replace(experiment().sft, samples=(("a", 4), ("a", 1)))}, r"sft.samples names a twice; add the numbers"),
     ({"parents": (("weights", "base@micro"),)}, r"nothing to learn from: no parent in the role data"),
 ])
 def test_what_cannot_work_is_refused(tmp_path, changed, sentence):
