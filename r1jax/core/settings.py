@@ -220,6 +220,7 @@ class CollectConfig:
         language: the languages of a thought are then looked at afterwards.
       simple: domains of simple mathematics ("1+1=?"), about which a policy thinks too long: in cold start the chat
         model answers their questions in its place, `samples` times each. Needs `refine`, whose form the answers have.
+      direct: domains to whose questions a response without a thought will do, because they are simple.
       targets: (domain, samples) that are kept at most; () keeps all.
       duplicates: whether equal and nearly equal samples stay. Where the same question is asked often, leaving them out
         makes rare answers as frequent as common ones.
@@ -246,6 +247,7 @@ class CollectConfig:
     duplicates: bool = False
     decontaminate: tuple[str, ...] = ()
     simple: tuple[str, ...] = field(default=(), metadata=ADDED)
+    direct: tuple[str, ...] = field(default=(), metadata=ADDED)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,7 @@ from collections.abc import Callable, Sequence
 from r1jax.core import keys
 from r1jax.core.config import Experiment
 from r1jax.core.records import Problem
-from r1jax.core.settings import FilterConfig
-from r1jax.core.tags import TAGS, THINK_OPEN
 from r1jax.rewards.chat import Chat
-from r1jax.rewards.readability import UNREADABLE_FORM
 from r1jax.rewards.wording import request
 from r1jax.stages import chat as chats
 from r1jax.stages import collecting, refining, trajectories
@@ -53,24 +50,12 @@ def maker(experiment: Experiment, context: Context, chat: Chat) -> Callable[[int
                 count(counts, problem, reason)
             else:
                 rows.append(Sampled(problem, refining.whole(found), source))
-        rows = chosen(readable(rows, config.filters, counts), config.keep, rng_of(experiment, part), counts)
+        direct = {problem.domain for problem in asked}
+        rows = trajectories.readable(rows, config.filters, "summary", counts, direct)
+        rows = chosen(rows, config.keep, rng_of(experiment, part), counts)
         return part_of(rows, "general", counts)
 
     return make
-
-
-def readable(rows: Sequence[Sampled], filters: FilterConfig, counts: Counts) -> list[Sampled]:
-    """The responses whose thought is read with ease, and those without a thought that hold no tag."""
-    thoughtful = trajectories.readable([row for row in rows if row.text.startswith(THINK_OPEN)], filters, "summary",
-                                       counts)
-    kept = {id(row) for row in thoughtful}
-    for row in rows:
-        if not row.text.startswith(THINK_OPEN):
-            if any(tag in row.text for tag in TAGS):
-                count(counts, row.problem, UNREADABLE_FORM)
-            else:
-                kept.add(id(row))
-    return [row for row in rows if id(row) in kept]
 
 
 def ask(chat: Chat, wording: Wording, asked: Sequence[Problem], seed: int, part: int

@@ -52,7 +52,7 @@ def maker(experiment: Experiment, context: Context) -> Callable[[int], collectin
         rows = trajectories.sample(policy, context.mesh, draw(part), config.samples,
                                    keys.key_for(experiment.seed, part, "rollout"), config, parent.ref)
         rows = trajectories.right(rows, config, chat, wording, counts)
-        rows = trajectories.readable(rows, config.filters, "summary", counts)
+        rows = trajectories.readable(rows, config.filters, "summary", counts, config.direct)
         rows = trajectories.chosen(rows, config.keep, trajectories.rng_of(experiment, part), counts)
         return trajectories.part_of(rows, "reasoning", counts)
 

@@ -7,7 +7,7 @@ sample that does not stay is counted under its domain with the reason for which 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from r1jax.core.config import Experiment
 from r1jax.core.errors import ConfigError
 from r1jax.core.records import Completion, Problem, Verdict
 from r1jax.core.settings import CollectConfig, FilterConfig
+from r1jax.core.tags import TAGS
 from r1jax.data.near_duplicates import NearDuplicates
 from r1jax.data.world import corpus
 from r1jax.rewards import accuracy, judge, readability
@@ -123,10 +124,17 @@ def right(rows: Sequence[Sampled], config: CollectConfig, chat: Chat | None, wor
     return kept
 
 
-def readable(rows: Sequence[Sampled], filters: FilterConfig, form: str, counts: Counts) -> list[Sampled]:
-    """The samples that are read with ease; `form` as rewards/readability.py has it."""
+def readable(rows: Sequence[Sampled], filters: FilterConfig, form: str, counts: Counts,
+             direct: Collection[str] = ()) -> list[Sampled]:
+    """The samples that are read with ease; `form` as rewards/readability.py has it.
+
+    A response to a domain of `direct` may also be one without any tag: a simple question needs no thought.
+    """
     kept = []
     for row in rows:
+        if row.problem.domain in direct and not any(tag in row.text for tag in TAGS):
+            kept.append(row)
+            continue
         fault = readability.fault(row.problem.language, row.text, filters, form=form, question=row.problem.question)
         if fault:
             count(counts, row.problem, fault)

@@ -147,8 +147,7 @@ def test_a_question_of_which_it_is_not_known_is_left_out_and_not_taken_for_simpl
 @pytest.mark.parametrize(("wording", "told"), [(PAPER, "whether a thought helps"), (TINY, "a response")])
 def test_a_chat_model_that_talks_nonsense_stops_the_run(wording, told):
     asked = [request(n) for n in range(40)]
-    with pytest.raises(DataError, match=f"40 of 40 replies of the chat model, asked for {told}, cannot be read; it may "
-                                        "need another chat.wording"):
+    with pytest.raises(DataError, match=f"40 of 40 replies of the chat model, asked for {told}, cannot be read"):
         general_data.ask(lambda requests: [Reply("<think> hm") for _ in requests], wording, asked, 0, 0)
     few = general_data.ask(lambda requests: [Reply("<think> hm") for _ in requests], wording, asked[:31], 0, 0)
     assert few == [(None, "chat model's reply malformed")] * 31

@@ -204,7 +204,7 @@ def test_a_one_sided_result_stops_with_the_table(run):
 def test_a_policy_that_writes_the_other_form_leaves_nothing(tmp_path, micro, policy, one_device):
     """The bigram table's responses end with answer tags, which have no place in R1's form."""
     put_policy(tmp_path / "store", "r1-zero", micro(), policy)
-    base = experiment(rejection.run, replace(JUDGED, judged=(), questions=2, max_new_tokens=12, slots=8),
+    base = experiment(rejection.run, replace(JUDGED, judged=(), questions=24, max_new_tokens=12, slots=8),
                       domains=("stem",), model=micro().model, parents=(("policy", "r1-zero"),), chat=None)
     with pytest.raises(DataError, match=r"(?s)no records left.*unreadable form +[1-9]"):
         run_experiment(base, str(tmp_path / "store"))

@@ -102,6 +102,14 @@ def test_every_fault_of_a_text_is_counted_by_its_name(reason):
     assert counts == {"countdown": {reason: 1}}
 
 
+def test_a_simple_question_needs_no_thought_where_its_domain_says_so():
+    rows = said(collected.sum_of(4), "so 5", "<think> I add . </think> so 5", "<think> so 5", "so 5 </answer>")
+    counts = {}
+    assert trajectories.readable(rows, FilterConfig(), "summary", counts, {"countdown"}) == rows[:2]
+    assert trajectories.readable(rows, FilterConfig(), "summary", counts, {"open"}) == rows[1:2]
+    assert counts == {"countdown": {"unreadable form": 2 + 3}}
+
+
 def test_the_question_says_which_language_is_right():
     counts = {}
     chinese = said(collected.sum_of(4, "zh"), FAULTY["wrong language"], "<think> I add three , then four . </think> 5")
