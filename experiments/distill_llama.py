@@ -24,7 +24,8 @@ from r1jax.stages.embedded import model as shipped
 
 SCALES = ("tiny", "small", "paper", "8b", "70b")
 
-MIXTURE = (("math", 395_285), ("code", 211_129), ("stem", 10_124), ("logic", 10_395), ("general", 177_812))
+MIXTURE = (("math", 395_285), ("code", 211_129), ("stem", 8_124), ("open", 2_000), ("logic", 10_395),
+           ("general", 177_812))  # the paper's STEM are 10,124: "stem" has rules, "open" has a judge
 STUDENTS = {
     "8b": ("llama-3.1-8b", config.llama3_1_8b(), 5e-5, MeshConfig(data=-1, fsdp=8)),
     "70b": ("llama-3.3-70b-instruct", config.llama3_3_70b(), 2e-5, MeshConfig(data=-1, fsdp=8, tensor=8)),

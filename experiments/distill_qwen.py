@@ -26,7 +26,8 @@ from r1jax.stages.embedded import model as shipped
 
 SCALES = ("tiny", "small", "paper", "1.5b", "7b", "14b", "32b")
 
-MIXTURE = (("math", 395_285), ("code", 211_129), ("stem", 10_124), ("logic", 10_395), ("general", 177_812))
+MIXTURE = (("math", 395_285), ("code", 211_129), ("stem", 8_124), ("open", 2_000), ("logic", 10_395),
+           ("general", 177_812))  # the paper's STEM are 10,124: "stem" has rules, "open" has a judge
 LONG = {"max_length": 131_072}  # DeepSeek's distilled models; of Qwen2.5-Math 4,096, and rope_theta stays 10,000
 STUDENTS = {
     "1.5b": ("qwen2.5-math-1.5b", config.qwen2_5_math_1_5b(**LONG), 1e-4, MeshConfig(data=-1, fsdp=8)),

@@ -19,6 +19,7 @@ from r1jax.models import config
 from r1jax.stages import general_data
 
 SCALES = ("tiny", "small", "paper")
+SUITES = ("aime_2024", "math_500", "gpqa_diamond", "livecodebench")  # nothing that is kept may hold their questions
 
 
 def get_config(scale: str) -> Experiment:
@@ -48,7 +49,8 @@ def small() -> Experiment:
         tokenizer="Qwen2.5-1.5B/tokenizer.json",
         data=DataConfig(source="general.jsonl", domains=(("general", 1.0),), prompt="r1"),
         chat=ChatConfig(),
-        collect=CollectConfig(questions=4096, questions_per_file=256, samples=1, max_new_tokens=4096),
+        collect=CollectConfig(questions=4096, questions_per_file=256, samples=1, max_new_tokens=4096,
+                              decontaminate=SUITES),
         mesh=MeshConfig(data=1, fsdp=-1),
     )
 
@@ -65,6 +67,6 @@ def paper() -> Experiment:
         data=DataConfig(source="general.jsonl", domains=(("general", 1.0),), prompt="r1"),
         chat=ChatConfig(concurrency=256),
         collect=CollectConfig(questions=200_000, questions_per_file=1000, samples=1, max_new_tokens=16_384,
-                              targets=(("general", 177_812),)),
+                              targets=(("general", 177_812),), decontaminate=SUITES),
         mesh=MeshConfig(data=-1),
     )

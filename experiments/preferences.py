@@ -9,8 +9,8 @@ of comparable length over the whole set; 66,000 pairs.
     r1jax run experiments/preferences.py:paper     a TPU pod, and an endpoint to judge
 
 The judge of small and paper is named by the user: --set chat.endpoint=http://localhost:8000/v1#deepseek-v3.
-What the paper's scale takes (stages/cost.py, prompts of 256 tokens, responses of 1,500, replies of 1,000): 264,000
-responses or 4.0e8 sampled tokens and 2.7e19 operations; 528,000 judgements with 5.3e8 tokens of replies.
+What the paper's scale takes (stages/cost.py, prompts of 256 tokens, responses of 1,500, replies of 1,000): 792,000
+responses or 1.2e9 sampled tokens and 8.1e19 operations; 1,584,000 judgements with 1.6e9 tokens of replies.
 small, paper: not run.
 """
 
@@ -54,20 +54,22 @@ def small() -> Experiment:
 
 
 def paper() -> Experiment:
-    """66,000 questions; each gives a pair at most.
+    """66,000 pairs of three times as many questions, each of which gives a pair at most.
 
-    From the paper: four votes, a difference of more than 1, lengths comparable, at most 66,000 pairs, of prompts that
-    need no reasoning. Not published: the prompts, how many responses of each were compared, how they were sampled, what
-    the labels are worth (rewards/verdicts.py). Here four responses make two pairs of a question, of which one may stay,
-    and each order is asked twice. More questions give more pairs: --set collect.questions=...
+    From the paper: four votes, a difference of more than 1, lengths comparable, 66,000 pairs, of prompts that need no
+    reasoning. Not published: the prompts, how many responses of each were compared, how they were sampled, how many
+    pairs were left out, what the labels are worth (rewards/verdicts.py). Here four responses make two pairs of a
+    question, of which one may stay, each order is asked twice, and a third of the questions has to give a pair; of a
+    file with fewer questions some are asked again, with new responses. Where the pairs are too few the run says so:
+    --set collect.questions=... asks more.
     """
     return Experiment(
         name="preference-data", scale="paper", stage=preferences.run, model=config.qwen2_5_32b(),
         parents=(("policy", "dev3"),), tokenizer="base/tokenizer.json",
         data=DataConfig(source="helpful=helpful.jsonl", domains=(("general", 1.0),), prompt="r1"),
         chat=ChatConfig(concurrency=256),
-        collect=CollectConfig(questions=66_000, questions_per_file=1000, samples=4, max_new_tokens=32_768,
-                              max_prompt_tokens=2048, slots=2048),
+        collect=CollectConfig(questions=198_000, questions_per_file=1000, samples=4, max_new_tokens=32_768,
+                              max_prompt_tokens=2048, slots=2048, targets=(("general", 66_000),)),
         pairs=PairsConfig(labels="preferences", votes=4, least_difference=1.0),
         mesh=MeshConfig(data=-1, fsdp=64, tensor=8),
     )

@@ -6,9 +6,9 @@ of thought with mixed languages, long paragraphs or code blocks are left out; ab
 
     r1jax run experiments/rejection_data.py:tiny      two CPU cores; needs dev2@tiny
     r1jax run experiments/rejection_data.py:small     one GPU or a small TPU slice, and an endpoint to judge
-    r1jax run experiments/rejection_data.py:paper     a TPU pod
+    r1jax run experiments/rejection_data.py:paper     a TPU pod, and an endpoint to judge
 
-The chat model of small is named by the user: --set chat.endpoint=http://localhost:8000/v1#deepseek-v3.
+The chat model of small and paper is named by the user: --set chat.endpoint=http://localhost:8000/v1#deepseek-v3.
 What the paper's scale takes (--dry-run --prompt-tokens 160 --response-tokens 5400): 4,000,000 responses or 2.2e10
 sampled tokens and 1.5e21 operations, for at most 626,933 records.
 small, paper: not run.
@@ -37,7 +37,7 @@ def tiny() -> Experiment:
         data=DataConfig(domains=DOMAINS),
         chat=ChatConfig(wording="tiny"),
         collect=CollectConfig(questions=2048, questions_per_file=128, samples=4, keep=2, max_new_tokens=304,
-                              max_prompt_tokens=48, slots=24, judged=("open",)),
+                              max_prompt_tokens=48, slots=24, judged=("open",), direct=("open",)),
     )
 
 
@@ -62,19 +62,21 @@ def paper() -> Experiment:
     Not published: prompts, samples of each, how many of one stay (here 16 and at most 4), the longest paragraph (500
     words here), temperature (1 here). Public sets are smaller than what was asked here: of mathematics Big-Math has a
     quarter of a million problems, the others are drawn again with new samples. In the paper DeepSeek-V3 judges where
-    no rule does; table 5 does not say which of its rows hold such samples, so that none are asked for here. With a
-    file of your own they are a sixth kind, as in `small`: the row ("open=FILE", SHARE) of data.mixture,
-    --set collect.judged="('open',)" and an endpoint.
+    no rule does; table 5 does not say which of its rows hold such samples, nor how many. Here they are 2,000 of the
+    10,124 of STEM, to a thousand questions of open.jsonl, a file of your own as in `small`, of which 16,000 responses
+    are judged (the dry run, which does not know the share of a mixture's domain, counts all). Their domain is "open";
+    "stem" and "open" together have the row's number.
     """
     return Experiment(
         name="reasoning-data", scale="paper", stage=rejection.run, model=config.qwen2_5_32b(),
         parents=(("policy", "dev2"),), tokenizer="base/tokenizer.json",
-        data=DataConfig(mixture=(("big_math", 150.0), ("taco", 60.0), ("codeforces", 30.0), ("supergpqa", 6.0),
-                                 ("logic", 4.0)), domains=(("math", 1.0),), prompt="r1"),
+        data=DataConfig(mixture=(("big_math", 150.0), ("taco", 60.0), ("codeforces", 30.0), ("supergpqa", 5.0),
+                                 ("logic", 4.0), ("open=open.jsonl", 1.0)), domains=(("math", 1.0),), prompt="r1"),
         chat=ChatConfig(concurrency=256),
         collect=CollectConfig(questions=250_000, questions_per_file=1000, samples=16, keep=4, max_new_tokens=32_768,
                               max_prompt_tokens=2048, slots=2048, filters=FilterConfig(paragraph=500),
-                              targets=(("math", 395_285), ("code", 211_129), ("stem", 10_124), ("logic", 10_395)),
+                              judged=("open",), targets=(("math", 395_285), ("code", 211_129), ("stem", 8_124),
+                                                         ("open", 2_000), ("logic", 10_395)),
                               decontaminate=SUITES),
         mesh=MeshConfig(data=-1, fsdp=64, tensor=8),
     )

@@ -21,7 +21,8 @@ from r1jax.stages import sft
 
 SCALES = ("tiny", "small", "paper")
 
-MIXTURE = (("math", 395_285), ("code", 211_129), ("stem", 10_124), ("logic", 10_395), ("general", 177_812))
+MIXTURE = (("math", 395_285), ("code", 211_129), ("stem", 8_124), ("open", 2_000), ("logic", 10_395),
+           ("general", 177_812))  # the paper's STEM are 10,124: "stem" has rules, "open" has a judge
 
 
 def get_config(scale: str) -> Experiment:

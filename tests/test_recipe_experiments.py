@@ -79,9 +79,6 @@ def test_every_stage_passes_its_own_check(name, scale, tmp_path, monkeypatch):
 def test_a_chat_model_is_asked_for_where_one_is_needed(name, scale):
     experiment = load(f"{FOLDER / name}.py:{scale}")
     assert experiment.chat.endpoint == ""
-    if (name, scale) == ("rejection_data", "paper"):  # rules alone: its kinds of questions all have one
-        assert experiment.collect.judged == ()
-        return
     with pytest.raises(ConfigError, match=r"needs one chat model and has none: set chat.endpoint=http://HOST/v1#MODEL"):
         CHECKS[experiment.stage](experiment, context_of(experiment))
     assert f"--set {ENDPOINT}" in (FOLDER / f"{name}.py").read_text()
@@ -114,6 +111,14 @@ SFT = [
     (lambda e: 2 <= e.sft.epochs <= 3, True, "B.4.2, B.4.3"),
 ]
 MIXTURE = {"math": 395_285, "code": 211_129, "stem": 10_124, "logic": 10_395, "general": 177_812}  # table 5
+
+
+def by_row(numbers):
+    """Numbers by domain as table 5 has them: of STEM, "stem" are the questions with a rule, "open" those without."""
+    found = dict(numbers)
+    return found | {"stem": found["stem"] + found.pop("open")}
+
+
 TABLE = [
     *((name, *row) for name in ("reasoning_rl", "final_rl") for row in RL),
     *((name, *row) for name in ("cold_start", "rejection_sft", "distill_qwen", "distill_llama") for row in SFT),
@@ -137,9 +142,10 @@ TABLE = [
     ("cold_start", lambda e: (e.optim.learning_rate, e.sft.batch), (5e-5, 128), "B.4.2"),
     ("rejection_sft", lambda e: (e.optim.learning_rate, e.sft.batch), (5e-5, 128), "B.4.2"),
     ("rejection_sft", lambda e: e.sft.epochs, 2, "version 1, section 2.3.3"),
-    ("rejection_sft", lambda e: dict(e.sft.samples), MIXTURE, "table 5"),
+    ("rejection_sft", lambda e: by_row(e.sft.samples), MIXTURE, "table 5"),
     ("rejection_sft", lambda e: sum(n for _, n in e.sft.samples), 804_745, "table 5"),
-    ("rejection_data", lambda e: dict(e.collect.targets), {k: v for k, v in MIXTURE.items() if k != "general"}, "5"),
+    ("rejection_data", lambda e: by_row(e.collect.targets), {k: v for k, v in MIXTURE.items() if k != "general"}, "5"),
+    ("rejection_data", lambda e: (e.collect.judged, e.chat.endpoint != ""), (("open",), True), "B.3.3: a judge, too"),
     ("rejection_data", lambda e: (e.collect.samples > 1, e.collect.filters.code_blocks), (True, False), "B.3.3"),
     ("rejection_data", lambda e: e.collect.filters.language > 0.5 and e.collect.filters.paragraph > 0, True, "B.3.3"),
     ("general_data", lambda e: dict(e.collect.targets), {"general": 177_812}, "table 5"),
@@ -173,7 +179,7 @@ def test_the_papers_students(name, size, base, parameters, learning_rate):
                                ("data", "general-data@paper"))
     assert spec.count(student.model) == parameters and student.model.max_length == 131_072
     assert (student.optim.learning_rate, student.sft.batch, student.optim.final_fraction) == (learning_rate, 64, 0.1)
-    assert dict(student.sft.samples) == MIXTURE and student.sft.row_length == 32_768
+    assert student.sft.samples == of("rejection_sft").sft.samples and student.sft.row_length == 32_768
     assert f"    {size.ljust(4)}" in (FOLDER / f"{name}.py").read_text()  # its row of the paper's results
 
 
@@ -187,7 +193,7 @@ def test_the_recipes_student_is_the_largest_of_its_family(name, size):
 def test_questions_are_asked_in_such_numbers_that_the_targets_can_be_met():
     collect, mixture = of("rejection_data").collect, dict(of("rejection_data").data.mixture)
     asked = {"math": mixture["big_math"], "code": mixture["taco"] + mixture["codeforces"],
-             "stem": mixture["supergpqa"], "logic": mixture["logic"]}
+             "stem": mixture["supergpqa"], "open": mixture["open=open.jsonl"], "logic": mixture["logic"]}
     scale = collect.questions / sum(mixture.values())
     assert all(share * scale * collect.keep > target for (name, share), (other, target) in zip(
         asked.items(), collect.targets, strict=True) if name == other) and [*asked] == [n for n, _ in collect.targets]
@@ -216,8 +222,8 @@ def test_the_graph_at_paper_scale():
     assert (found["distill-qwen"].updates, found["dev3"].updates, found["dev1"].updates) == (2 * 12_575, 2 * 6_288, 188)
     assert found["dev2"].sampled.sequences == 150 * 8192 and found["r1"].sampled.sequences == 106 * 8192
     told = (FOLDER / "recipe.py").read_text()
-    assert "1.35e11 tokens and 2.6e22 operations" in told
-    assert sum(row.tokens for row in found.values()) == pytest.approx(1.35e11, rel=0.01)
+    assert "1.38e11 tokens and 2.6e22 operations" in told
+    assert sum(row.tokens for row in found.values()) == pytest.approx(1.38e11, rel=0.005)
     assert sum(row.flops for row in found.values()) == pytest.approx(2.6e22, rel=0.02)
 
 
