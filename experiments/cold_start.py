@@ -35,7 +35,7 @@ def tiny() -> Experiment:
         parents=(("weights", "base@embedded"), ("data", "cold-start-data")),
         data=DataConfig(domains=(("countdown", 1.0),)),
         optim=OptimConfig(name="adamw", learning_rate=5e-4, schedule="cosine", warmup_steps=4, final_fraction=0.1),
-        sft=SFTConfig(epochs=2, batch=32, row_length=384, checkpoint_every=50),
+        sft=SFTConfig(epochs=2, batch=16, row_length=384, checkpoint_every=50),
         evaluation=EvalConfig(problems=64, samples=16, max_new_tokens=304),
     )
 

@@ -24,8 +24,8 @@ from r1jax.models import config
 from r1jax.stages import rl
 
 SCALES = ("tiny", "small", "paper")
-DOMAINS = (("countdown", 0.6), ("arithmetic", 0.1), ("logic", 0.1), ("stem", 0.1), ("code", 0.1))
-LAST_DOMAINS = (("countdown", 0.3), ("arithmetic", 0.05), ("logic", 0.05), ("stem", 0.05), ("code", 0.05),
+DOMAINS = (("countdown", 0.5), ("arithmetic", 0.15), ("logic", 0.15), ("stem", 0.1), ("code", 0.1))
+LAST_DOMAINS = (("countdown", 0.2), ("arithmetic", 0.1), ("logic", 0.1), ("stem", 0.05), ("code", 0.05),
                 ("general", 0.5))
 REWARDS = (("rule", 1.0), ("language", 1.0), ("summary", 1.0))
 LAST_REWARDS = (("rule", 1.0), ("preference", 1.0), ("language", 1.0), ("summary", 1.0))
@@ -47,10 +47,10 @@ def tiny() -> Experiment:
         parents=(("weights", "dev3"), ("reward", "helpful-rm"), ("reward", "safety-rm")),
         data=DataConfig(domains=DOMAINS),
         optim=OptimConfig(learning_rate=1e-4, warmup_steps=8, b2=0.95),
-        rl=RLConfig(steps=32, questions=64, group_size=16, minibatches=4, loss=r1, rewards=REWARDS,
+        rl=RLConfig(steps=64, questions=64, group_size=16, minibatches=4, loss=r1, rewards=REWARDS,
                     max_new_tokens=((0, 304),), max_prompt_tokens=48, temperature=0.7, old_logp="sampler",
                     reference_every=32, row_length=352, rows_per_micro_batch=4, slots=24, checkpoint_every=4,
-                    last_part=LastPart(steps=16, rewards=LAST_REWARDS, domains=LAST_DOMAINS)),
+                    last_part=LastPart(steps=32, rewards=LAST_REWARDS, domains=LAST_DOMAINS)),
         evaluation=EvalConfig(every=16, problems=64, samples=8),
     )
 

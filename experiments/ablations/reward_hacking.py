@@ -30,12 +30,12 @@ def get_config(scale: str) -> Experiment:
 
 
 def tiny() -> Experiment:
-    """The last part of experiments/final_rl.py from the first step on, and eight times as long; every sample kept."""
+    """The last part of experiments/final_rl.py from the first step on, and four times as long; every sample kept."""
     base = run_path(str(FINAL_RL))["tiny"]()
     last = base.rl.last_part
     return replace(
         base, name="reward-hacking", data=DataConfig(domains=last.domains),
-        rl=replace(base.rl, steps=8 * last.steps, rewards=last.rewards, last_part=None,
+        rl=replace(base.rl, steps=4 * last.steps, rewards=last.rewards, last_part=None,
                    keep_rollouts=base.rl.questions * base.rl.group_size))
 
 
