@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from r1jax.cli import kinds
 from r1jax.core.errors import ConfigError
@@ -13,13 +14,26 @@ from r1jax.core.errors import ConfigError
 _RECORDS = """\
 Data stages (cold start, rejection sampling, general data, preferences) leave records in an artifact. Training records
 can be written as JSON lines, corrected by people, and given back as a new version of the artifact, whose changes.json
-says what was changed. Experiments take it with --set parents=... or in their file.
+says what was changed. Experiments take it with --set parents=... or in their file. The paper's cold-start data went
+through people's hands in this way.
 
-examples:
+the whole loop, in a recipe that goes on from what people corrected:
+  r1jax run experiments/recipe.py:tiny --until cold-start-data
   r1jax records show cold-start-data@tiny --rows 2
   r1jax records export cold-start-data@tiny cold.jsonl
+  (an editor changes responses in cold.jsonl, deletes lines, adds some)
   r1jax records import cold.jsonl --of cold-start-data@tiny --version tiny-edited
+  r1jax run experiments/recipe.py:tiny --set \\
+      "dev1.parents=(('weights','base@embedded'),('data','cold-start-data@tiny-edited'))"
+
+Where dev1@tiny is there already, made from the data as they were, the edited ones make one beside it:
+  r1jax run experiments/cold_start.py:tiny --version tiny-edited --set \\
+      "parents=(('weights','base@embedded'),('data','cold-start-data@tiny-edited'))"
+
+Final answers that people changed are graded again where a rule can, and import says how many are wrong now; they are
+kept. Broken lines are refused, each with its reason.
 """
+_LISTED = 20  # wrong answers that import lists
 
 
 def add(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -73,6 +87,20 @@ def _import(options: argparse.Namespace) -> None:
     total = merge({"all": row} for row in table.values())["all"]
     counts = ", ".join(f"{total.get(name, 0)} {name}" for name in ("changed", "removed", "added"))
     print(f"{artifact.ref} is in {artifact.path}\n{total['kept']} records: {counts}; what exactly is in {CHANGES}")
+    print(_answers(json.loads((artifact.path / CHANGES).read_text(encoding="utf-8")), options.file))
+
+
+def _answers(changes: list[dict[str, Any]], path: str) -> str:
+    """What became of the final answers of records that people wrote."""
+    written = [change for change in changes if "right" in change]
+    wrong = [change for change in written if change["right"] is False]
+    ungraded = sum(change["right"] is None for change in written)
+    other = sum("answer" in change for change in written)
+    told = (f"answers: {other} changed; of the {len(written)} records that were changed or added, {len(wrong)} have a "
+            f"wrong answer now, and no rule can grade {ungraded}")
+    lines = ", ".join(f"line {change['line']} ({change['verdict']})" for change in wrong[:_LISTED])
+    more = f" and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
+    return f"{told}\nwrong in {path}: {lines}{more}" if wrong else told
 
 
 def _show(options: argparse.Namespace) -> None:

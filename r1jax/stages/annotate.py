@@ -11,6 +11,19 @@ parent is the first one, with changes.json.
 
 Only `response` may be changed. A line without `row` (or with null) is a new record. The lines' order does not matter:
 records keep their places, new ones follow in the file's order.
+
+The loop, of the cold start's data (`r1jax records --help` says more of it):
+
+    r1jax run experiments/recipe.py:tiny --until cold-start-data
+    r1jax records export cold-start-data@tiny cold.jsonl
+    ... edit cold.jsonl ...
+    r1jax records import cold.jsonl --of cold-start-data@tiny --version tiny-edited
+    r1jax run experiments/recipe.py:tiny --set "dev1.parents=(('weights','base@embedded'),('data',
+        'cold-start-data@tiny-edited'))"
+
+What people wrote is graded again where a rule can (rewards/accuracy.py): changes.json says of each changed and each new
+record what the rule says, table.json counts whose final answer is another one and which are wrong. Wrong ones are kept,
+since a person wanted them.
 """
 
 from __future__ import annotations
@@ -33,6 +46,7 @@ from r1jax.data.record_manifests import storing
 from r1jax.rewards.format import final_answer, is_visible, parse_summary
 from r1jax.stages.collecting import KEPT, TABLE, Row, Table
 from r1jax.stages.context import Context
+from r1jax.stages.regrading import counted, graded
 from r1jax.store import Artifact, Store
 from r1jax.store.files import write_atomic, write_json, writing
 from r1jax.store.hosts import on_primary
@@ -83,6 +97,11 @@ class _Reading:
     added: list[tuple[int, Row]] = field(default_factory=list)
     faults: list[tuple[int, str]] = field(default_factory=list)
 
+    @property
+    def kept(self) -> list[Row]:
+        """The artifact's records that are still there, in their order, then the new ones."""
+        return [self.rows[number] for number in sorted(self.rows)] + [row for _, row in self.added]
+
 
 def read_edits(path: str | os.PathLike[str], artifact: Artifact) -> tuple[list[Row], list[dict[str, Any]]]:
     """The records of an edited file, and what was changed.
@@ -96,8 +115,13 @@ def read_edits(path: str | os.PathLike[str], artifact: Artifact) -> tuple[list[R
       DataError: no such file; one made from other records; broken lines, listed with what is wrong with each; no line
         that is left.
     """
-    records = Records(artifact.path / "records")
-    reading = _Reading(records)
+    reading = _read(path, artifact)
+    return reading.kept, _changes(reading)
+
+
+def _read(path: str | os.PathLike[str], artifact: Artifact) -> _Reading:
+    """The file's records; raises as `read_edits`."""
+    reading = _Reading(Records(artifact.path / "records"))
     for number, line in _lines(Path(path), artifact):
         fault = _read_line(reading, number, line)
         if fault:
@@ -109,10 +133,9 @@ def read_edits(path: str | os.PathLike[str], artifact: Artifact) -> tuple[list[R
         lines = "a broken line" if len(reading.faults) == 1 else f"{len(reading.faults)} broken lines"
         raise DataError(f"{path} has {lines}; mend what is listed, or export {artifact.ref} again:\n"
                         + "\n".join(told) + rest)
-    rows = [reading.rows[number] for number in sorted(reading.rows)] + [row for _, row in reading.added]
-    if not rows:
+    if not reading.kept:
         raise DataError(f"{path} holds no records; export {artifact.ref} again and leave some.")
-    return rows, _changes(reading)
+    return reading
 
 
 def _lines(path: Path, artifact: Artifact) -> Iterator[tuple[int, str]]:
@@ -271,7 +294,8 @@ def write_edits(artifact: Artifact, path: str | os.PathLike[str], parent: Artifa
     """Writes an edited file's records, changes.json and table.json into an artifact.
 
     Returns:
-      Its summary: records in all and by domain, and how many were given, changed, removed and added.
+      Its summary: records in all and by domain, how many were given, changed, removed and added, and of what people
+      wrote, how many final answers are others, how many are wrong and how many no rule can grade.
 
     Raises:
       DataError: as `read_edits`.
@@ -283,19 +307,22 @@ def write_edits(artifact: Artifact, path: str | os.PathLike[str], parent: Artifa
 
 
 def _write_edits(artifact: Artifact, path: str | os.PathLike[str], parent: Artifact) -> Table:
-    rows, changes = read_edits(path, parent)
+    reading = _read(path, parent)
+    changes = graded(_changes(reading), {line: row for line, row in reading.added} | {
+        line: reading.rows[number] for number, line in reading.lines.items()})
     table: Table = {}
 
     def count(domain: str, reason: str) -> None:
         counts = table.setdefault(domain, {GIVEN: 0, KEPT: 0})
         counts[reason] = counts.get(reason, 0) + 1
 
-    for reason, counted in ((GIVEN, Records(parent.path / "records")), (KEPT, rows)):
-        for row in counted:
+    for reason, rows in ((GIVEN, reading.records), (KEPT, reading.kept)):
+        for row in rows:
             count(row["domain"], reason)
     for change in changes:
-        count(change["domain"], change["change"])
-    record_files.write_all(artifact.path / "records", rows)
+        for reason in (change["change"], *counted(change)):
+            count(change["domain"], reason)
+    record_files.write_all(artifact.path / "records", reading.kept)
     data = (json.dumps(changes, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace")
     with writing(f"{CHANGES} of {artifact.ref}", artifact.path, len(data), lambda: "nothing was finished"):
         write_atomic(artifact.path / CHANGES, data)

@@ -1,18 +1,25 @@
 """The file that people edit: what comes back is what they meant, and a broken line is named with its reason."""
 
 import json
+from pathlib import Path
 
+import jax
 import pytest
 
-from r1jax.core.config import Experiment
+from r1jax.core.config import Experiment, load
 from r1jax.core.errors import ConfigError, DataError, StoreError
 from r1jax.core.settings import DataConfig
 from r1jax.data import record_files
 from r1jax.data.record_files import Records
-from r1jax.stages import annotate
+from r1jax.models import spec
+from r1jax.stages import annotate, regrading, sft
 from r1jax.stages.annotate import export, import_edits, read_edits
 from r1jax.stages.context import Context
+from r1jax.stages.run import run_experiment
 from r1jax.store import Store
+from r1jax.text import tokenizer
+
+COLD_START = Path(__file__).resolve().parents[2] / "experiments" / "cold_start.py"
 
 
 def record(number, response, domain="logic", kind="reasoning"):
@@ -208,7 +215,7 @@ def edited(exported):
     return exported(lambda lines: [*lines[:2], changed(lines[3], response="<think> d </think> e"), lines[4]])
 
 
-TABLE = {"logic": {"given": 2, "kept": 1, "removed": 1}, "stem": {"given": 1, "kept": 1, "changed": 1},
+TABLE = {"logic": {"given": 2, "kept": 1, "removed": 1}, "stem": {"given": 1, "kept": 1, "changed": 1, "ungraded": 1},
          "general": {"given": 1, "kept": 1}}
 
 
@@ -247,6 +254,72 @@ def test_a_broken_file_begins_nothing(store, edited):
     assert [artifact.ref for artifact in store.artifacts()] == ["cold-start-data@tiny"]
 
 
+SUM = {"numbers": [3, 5], "target": 8}
+
+
+def test_what_people_wrote_is_graded_again(store, tmp_path, monkeypatch):
+    rows = [record(n, f"<think> {n} </think> \\boxed{{3 + 5}}", "countdown") | {"meta": SUM} for n in range(3)]
+    rows += [record(3, "<think> x </think> \\boxed{B}", "open"), record(4, "<think> x </think> y", "code")]
+    with store.begin("cold-start-data", "sums", fingerprint="s", config={}) as parent:
+        record_files.write_all(parent.path / "records", rows)
+        parent.finish()
+    path = tmp_path / "sums.jsonl"
+    export(parent, path)
+    about, *lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    for line, response in ((0, "<think> no </think> \\boxed{5 - 3}"), (1, "<think> yes </think> \\boxed{5 + 3}"),
+                           (3, "<think> x </think> \\boxed{C}"), (4, "<think> x </think> z")):
+        lines[line]["response"] = response
+    new = {"problem": "countdown/9", "domain": "countdown", "language": "en", "question": "?", "meta": SUM,
+           "response": "<think> no </think> none"}
+    path.write_text("".join(json.dumps(line) + "\n" for line in (about, *lines[:2], *lines[3:], new)))
+
+    def none():
+        raise regrading.sandbox.SandboxError("No sandbox works on this machine.")
+
+    said = []
+    monkeypatch.setattr(regrading.sandbox, "backend", none)
+    monkeypatch.setattr(regrading.log, "warn", said.append)
+    edited = import_edits(store, path, "cold-start-data@sums", "sums-edited")
+    changes = json.loads((edited.path / "changes.json").read_text())
+    assert [(change["problem"], change.get("answer"), change.get("right", "-"), change.get("verdict"))
+            for change in changes] == [
+        ("countdown/0", ["3 + 5", "5 - 3"], False, "wrong"), ("countdown/1", ["3 + 5", "5 + 3"], True, "right"),
+        ("countdown/2", None, "-", None), ("open/3", ["B", "C"], None, "no rule"),
+        ("code/4", None, None, "no sandbox"), ("countdown/9", None, False, "no answer")]
+    assert json.loads((edited.path / "table.json").read_text()) == {
+        "countdown": {"given": 3, "kept": 3, "changed": 2, "removed": 1, "added": 1, "answers changed": 2,
+                      "wrong now": 2},
+        "open": {"given": 1, "kept": 1, "changed": 1, "answers changed": 1, "ungraded": 1},
+        "code": {"given": 1, "kept": 1, "changed": 1, "ungraded": 1}}
+    assert said == ["Edited programs are not graded again: No sandbox works on this machine."]
+    assert len(Records(edited.path / "records")) == 5  # the wrong ones too: a person wanted them
+
+
+MODEL = ("model.layers=1", "model.width=16", "model.heads=2", "model.kv_heads=1", "model.head_dim=8", "model.ffn=32")
+
+
+@pytest.mark.usefixtures("one_device")
+def test_dev1_is_trained_on_edited_records(store, exported):
+    path = exported(lambda lines: [*lines[:2], changed(lines[3], response="<think> d </think> e")])
+    import_edits(store, path, "cold-start-data@tiny", "tiny-edited")
+    dev1 = load(f"{COLD_START}:tiny", [
+        *MODEL, "parents=(('weights','base@micro'),('data','cold-start-data@tiny-edited'))", "sft.epochs=1",
+        "sft.batch=4", "sft.row_length=64", "sft.log_every=1", "evaluation.problems=0"])
+    with store.begin("base", "micro", fingerprint="b", config={"model": {}}) as base:
+        base.save(1, {"params": spec.init(dev1.model, jax.random.key(0))})
+        base.finish({})
+    artifact = run_experiment(dev1, str(store.root), "tiny-edited")
+    assert artifact.ref == "dev1@tiny-edited" and artifact.latest_step() == 1
+    (row,) = artifact.metrics()
+    words = tokenizer.load("builtin:tiny")
+    assert row["train/tokens"] == sum(len(sft.ids_of(words, "tiny", record)[1])
+                                      for record in (ROWS[0], ROWS[2] | {"response": "<think> d </think> e"}))
+    assert [(row["role"], row["ref"]) for row in artifact.lineage()["parents"]] == [
+        ("weights", "base@micro"), ("data", "cold-start-data@tiny-edited")]
+    assert [row["ref"] for row in store.get("cold-start-data@tiny-edited").lineage()["parents"]] == [
+        "cold-start-data@tiny"]
+
+
 def experiment(path, parents=(("data", "cold-start-data@tiny"),)):
     return Experiment(name="cold-start-data", scale="tiny", stage=annotate.run, model=None, parents=parents,
                       data=DataConfig(source=str(path)))
@@ -260,7 +333,7 @@ def test_the_stage_makes_the_records_that_the_file_says(store, edited):
         summary = annotate.run(asked, artifact, context)
         check_edited(artifact)
     assert summary == {"records": 3, "records/logic": 1, "records/stem": 1, "records/general": 1, "given": 4,
-                       "removed": 1, "changed": 1}
+                       "removed": 1, "changed": 1, "ungraded": 1}
 
 
 def test_what_decides_the_stage_is_the_file_not_its_place(edited, tmp_path):

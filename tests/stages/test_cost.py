@@ -156,6 +156,25 @@ def test_an_endpoints_operations_are_its_own():
     assert written.sampled == Work() and written.records == 20
 
 
+def test_operations_are_ours_only_where_the_chat_model_is_a_parent():
+    """An endpoint that is still to be named counts as one."""
+    collect = replace(COLLECT, refine=True)
+    ours = cost(experiment(("chat", "chat"), collect=collect, chat=ChatConfig()))
+    assert ours.sampled.flops > 0 and ours.asked.flops > 0
+    for chat, parents in ((ChatConfig(), ()), (ChatConfig(endpoint="http://h/v1#m"), ()),
+                          (ChatConfig(endpoint="http://h/v1#m"), (("chat", "chat"),))):
+        theirs = cost(experiment(*parents, collect=collect, chat=chat))
+        assert theirs.sampled[:2] == ours.sampled[:2] and theirs.asked[:2] == ours.asked[:2]
+        assert theirs.sampled.flops == 0 == theirs.asked.flops
+    policy = cost(experiment(("policy", "dev2"), collect=collect, chat=ChatConfig()))
+    assert policy.sampled == ours.sampled and policy.asked == ours.asked._replace(flops=0)
+
+
+def test_general_data_at_paper_scale_takes_no_operations_of_ours():
+    found = cost(load(f"{R1_ZERO.parent / 'general_data.py'}:paper"), Lengths(160, 5400))
+    assert found.sampled.sequences == 200_000 and found.flops == 0
+
+
 @pytest.mark.parametrize(("scale", "sampled", "updates"), [
     ("tiny", 64 // 4 * 64 * 16, 64), ("paper", 650 * 8192, 10_400)])
 def test_r1_zero_at_its_scales(scale, sampled, updates):
