@@ -184,7 +184,7 @@ def test_a_judge_that_leaves_one_request_unanswered_stops_the_run(opened):
 def test_requests_that_a_judge_refuses_are_left_out_and_counted(opened):
     """One of each of six pairs' votes: the pairs have no score. The judge is odd otherwise, lest it say one label."""
     def chat(requests):
-        return [refusal() if i in (0, 5, 9, 14, 16, 22) else Reply(f"A 2 B 0 [[{'A>B' if i % 2 else 'B>A'}]]")
+        return [refusal() if i in (0, 5, 9, 14, 16, 22) else Reply(tiny.reply_preference(*((2, 0), (0, 2))[i % 2]))
                 for i in range(len(requests))]
 
     part = preferences.make_pairs(experiment(), one_part(opened(chat)))(0)
