@@ -6,7 +6,8 @@
 
 `gather` makes the parts that are not there yet, `conclude` streams them through what needs to see all of them. A run
 that is killed at any moment and given again ends with the same bytes. On several hosts every process makes every part,
-as its devices take part in the sampling, and process 0 writes: the records do not depend on the number of hosts.
+as its devices take part in the sampling; each grades and reads a share of the responses (stages/trajectories.py), and
+process 0 writes: the records do not depend on the number of hosts.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from r1jax.stages.chat import refuse_nonsense
 from r1jax.stages.context import Context
 from r1jax.stages.policies import Policy
 from r1jax.store import Artifact
-from r1jax.store.hosts import on_primary
+from r1jax.store.spread import spread
 from r1jax.text.prompts import Prompter
 from r1jax.text.wording import Wording
 
@@ -80,7 +80,7 @@ def verdicts(rows: Sequence[Sampled], config: CollectConfig, chat: Chat | None, 
     """A verdict each: by the domain's rule, in `config.judged` by the chat model's reading of the reference, and in
     `config.unchecked` right.
 
-    Process 0 grades by rules for all, since two clocks could disagree about a time-out.
+    On several hosts each row is graded by one process, since two clocks could disagree about a time-out.
 
     Raises:
       DataError: most of the judge's replies cannot be read. What the chat raises.
@@ -88,11 +88,11 @@ def verdicts(rows: Sequence[Sampled], config: CollectConfig, chat: Chat | None, 
     by_judge = [row for row in rows if row.problem.domain in config.judged]
     by_rule = [row for row in rows if row.problem.domain not in (*config.judged, *config.unchecked)]
 
-    def grade() -> list[tuple[bool | None, str, str]]:
-        found = accuracy.verdicts([row.problem for row in by_rule], [completion_of(row.text) for row in by_rule])
+    def grade(mine: Sequence[Sampled]) -> list[tuple[bool | None, str, str]]:
+        found = accuracy.verdicts([row.problem for row in mine], [completion_of(row.text) for row in mine])
         return [(verdict.correct, verdict.kind, verdict.detail) for verdict in found]
 
-    ruled = grade() if jax.process_count() == 1 else on_primary(grade)
+    ruled = spread(by_rule, grade)
     said = judge.correctness(chat, [judge.Row(row.problem.question, row.problem.answer, row.text) for row in by_judge],
                              wording=wording) if by_judge else []
     refuse_nonsense("a verdict on an answer", sum(verdict.kind == MALFORMED for verdict in said), len(said))
@@ -130,14 +130,15 @@ def readable(rows: Sequence[Sampled], filters: FilterConfig, form: str, counts: 
 
     A response to a domain of `direct` may also be one without any tag: a simple question needs no thought.
     """
-    kept = []
-    for row in rows:
+    def fault(row: Sampled) -> str:
         if row.problem.domain in direct and not any(tag in row.text for tag in TAGS):
-            kept.append(row)
-            continue
-        fault = readability.fault(row.problem.language, row.text, filters, form=form, question=row.problem.question)
-        if fault:
-            count(counts, row.problem, fault)
+            return ""
+        return readability.fault(row.problem.language, row.text, filters, form=form, question=row.problem.question)
+
+    kept = []
+    for row, reason in zip(rows, spread(rows, lambda mine: list(map(fault, mine))), strict=True):
+        if reason:
+            count(counts, row.problem, reason)
         else:
             kept.append(row)
     return kept
