@@ -25,7 +25,7 @@ from r1jax.stages import run as runner
 from r1jax.stages.context import Context
 from r1jax.stages.cost import Cost, Lengths, cost
 from r1jax.store import Artifact, Store
-from r1jax.store.lineage import command
+from r1jax.store.lineage import remedy
 from r1jax.store.root import changes
 from r1jax.text import tokenizer as tokenizers
 
@@ -180,8 +180,8 @@ def _absent(parents: Sequence[tuple[str, str]], store: Store | None, root: str, 
         if ref in coming or (there is not None and there.finished) or _ships(ref):
             continue
         state = "not finished" if there is not None else f"not in {root}"
-        remedy = "leave out --only, or add it there" if ref in made else f"make it with `{command(ref, root)}`"
-        lacks.append(f"{ref} ({role}) is {state}: {remedy}.")
+        told = "leave out --only, or add it there" if ref in made else remedy(ref, root)
+        lacks.append(f"{ref} ({role}) is {state}: {told}.")
     return lacks
 
 

@@ -20,13 +20,14 @@ from r1jax.core import keys, log
 from r1jax.core.config import Experiment
 from r1jax.core.errors import ConfigError, DataError
 from r1jax.core.mesh import check_batch
+from r1jax.core.recipe import full_ref
 from r1jax.core.types import Batch
 from r1jax.data import pipeline, record_files
 from r1jax.data.packing import pack
 from r1jax.losses.distillation import distillation_loss
 from r1jax.losses.lm import next_token_loss
 from r1jax.models import spec, transformer
-from r1jax.ops.divergence import token_divergence
+from r1jax.ops.divergence import common_rows, token_divergence
 from r1jax.stages import examination, objective
 from r1jax.stages.budget import at_least_one
 from r1jax.stages.collecting import WANTED, Table, format_table
@@ -175,12 +176,13 @@ def objective_of(experiment: Experiment, context: Context) -> tuple[Callable[...
         logp = logp_fn(cfg, 1.0)
         return lambda params, batch: next_token_loss(logp(params, batch)[0], batch.weights), ()
     parent = context.parents["teacher"]
-    teacher = artifact_model(parent.config()["model"])
+    teacher, words = artifact_model(parent.config()["model"]), context.tokenizer.vocab
+    common_rows(cfg.vocab, teacher.vocab, words)  # refused before the weights are read
 
     def loss(params, batch: Batch, weights):
         hidden = hidden_states(cfg, params, batch)
         taught = jax.lax.stop_gradient(hidden_states(teacher, weights, batch))
-        divergence = token_divergence(hidden, transformer.head(params), taught, transformer.head(weights))
+        divergence = token_divergence(hidden, transformer.head(params), taught, transformer.head(weights), words=words)
         logp, _ = target_logprobs(params, hidden, batch, 1.0)
         return distillation_loss(divergence, logp, batch.weights, teacher=share)
 
@@ -200,12 +202,22 @@ def check(experiment: Experiment, context: Context) -> None:
     if config.teacher and not any(role == "teacher" for role, _ in experiment.parents):
         raise ConfigError(f"sft.teacher={config.teacher} needs a parent in the role 'teacher'; give one, or set it to "
                           "0.")
+    if config.teacher:
+        _check_teacher(experiment, context)
     if template(experiment.data.prompt).suffix:
         raise ConfigError(f"data.prompt={experiment.data.prompt!r} opens the thought, which the responses of the data "
                           "bring along; fine-tune with a template that does not.")
     if config.row_length > experiment.model.max_length:
         raise ConfigError(f"sft.row_length={config.row_length} is beyond model.max_length="
                           f"{experiment.model.max_length}; lower it.")
+
+
+def _check_teacher(experiment: Experiment, context: Context) -> None:
+    """Refuses a teacher of another vocabulary, where it is in the store already."""
+    ref = next(ref for role, ref in experiment.parents if role == "teacher")
+    found = None if context.store is None else context.store.find(full_ref(ref, experiment.scale))
+    if found is not None and "model" in found.config():
+        common_rows(experiment.model.vocab, artifact_model(found.config()["model"]).vocab, context.tokenizer.vocab)
 
 
 def _check_samples(samples: Sequence[tuple[str, int]]) -> None:

@@ -157,7 +157,7 @@ def test_a_run_learns_and_an_interrupted_one_ends_the_same(tmp_path, monkeypatch
 
 def test_a_teachers_distribution_is_learned(tmp_path):
     store = filled(tmp_path / "store")
-    teacher = replace(MODEL, layers=2, width=24, heads=3, head_dim=8)
+    teacher = replace(MODEL, layers=2, width=24, heads=3, head_dim=8, vocab=520)  # a head with rows beyond the words
     weights = jax.tree.map(lambda x: 3 * x, spec.init(teacher, jax.random.key(5)))
     with store.begin("big", "micro", fingerprint="t", config={"model": dataclasses.asdict(teacher)}) as artifact:
         artifact.save(1, {"params": weights})
@@ -165,6 +165,13 @@ def test_a_teachers_distribution_is_learned(tmp_path):
     taught = replace(experiment(teacher=1.0, epochs=4), parents=(*experiment().parents, ("teacher", "big@micro")))
     seen = [row["train/divergence"] for row in run_experiment(taught, str(tmp_path / "store")).metrics()]
     assert seen[-1] < 0.7 * seen[0] and all(value >= 0 for value in seen)
+    with store.begin("other", "micro", fingerprint="o", config={"model": dataclasses.asdict(
+            replace(teacher, vocab=500))}) as artifact:
+        artifact.finish({})
+    foreign = replace(taught, name="dev4", parents=(*experiment().parents, ("teacher", "other@micro")))
+    with pytest.raises(ConfigError, match="student's vocabulary has 512 words and the teacher's 500, and the token"):
+        run_experiment(foreign, str(tmp_path / "store"))
+    assert store.find("dev4@tiny") is None
     with pytest.raises(ConfigError, match=r"sft.teacher=0.5 needs a parent in the role 'teacher'"):
         run_experiment(experiment(teacher=0.5), str(tmp_path / "store"))
 
