@@ -148,13 +148,18 @@ def test_examples_are_refused_before_anything_is_sampled(tmp_path):
 # One part.
 
 
+def tried(number):
+    """A right response to `sum_of(number)` that tries a value, so that its refined thought gets an opening."""
+    return solved(number, thought="I add the two small numbers . 2 + 2 = 4 yes .")
+
+
 def answers(problem, sample):
-    """Of the four samples of a question: right, right and the same, wrong, cut off."""
+    """Of the four samples of a question: right, right and the same, wrong, cut off. Each tries a value."""
     if problem.domain == "open":
-        good = f"<think> I know this . </think> <answer> {problem.answer} </answer>"
+        good = f"<think> I know this . 2 + 2 = 4 yes . </think> <answer> {problem.answer} </answer>"
         return (good, good.replace("know", "see"), good.replace("red", "blue"), "<think> I ...")[sample]
     number = problem.meta["numbers"][0]
-    return (solved(number), solved(number), solved(number + 1), "<think> hm ...")[sample]
+    return (tried(number), tried(number), tried(number + 1), "<think> hm ...")[sample]
 
 
 CONTEXT = SimpleNamespace(parents={"policy": SimpleNamespace(ref="r1-zero@micro"),
@@ -170,12 +175,12 @@ def test_a_part_by_hand(monkeypatch):
     clerk = Clerk()
     part = make(monkeypatch, clerk, [sum_of(4), colour_of(1)])(0)
     assert [row["response"] for row in part.rows] == [
-        "<think> I need a sum . I add the two small numbers . </think> so \\boxed{4 + 1} .",
-        "<think> I need a sum . I know this . </think> so \\boxed{red 1} .",
-        "<think> I need a sum . I see this . </think> so \\boxed{red 1} ."]
+        "<think> I need a sum . I add the two small numbers . 2 + 2 = 4 yes . </think> so \\boxed{4 + 1} .",
+        "<think> I need a sum . I know this . 2 + 2 = 4 yes . </think> so \\boxed{red 1} .",
+        "<think> I need a sum . I see this . 2 + 2 = 4 yes . </think> so \\boxed{red 1} ."]
     assert part.counts == {"countdown": {"asked": 4, "cut off": 1, "wrong": 1, "not needed": 1, "kept": 1},
                            "open": {"asked": 4, "cut off": 1, "judged wrong": 1, "kept": 2}}
-    assert part.rows[0]["meta"] == {"numbers": [4, 1], "target": 5, "before": solved(4)}
+    assert part.rows[0]["meta"] == {"numbers": [4, 1], "target": 5, "before": tried(4)}
     assert {(row["source"], row["kind"]) for row in part.rows} == {("r1-zero@micro", "reasoning")}
     checks = [text.partition(" answer ")[2] for text in clerk.seen if text.startswith("check")]
     assert checks == ["red 1", "red 1", "blue 1", "so \\boxed{red 1} .", "so \\boxed{red 1} ."]  # before and after
@@ -184,7 +189,7 @@ def test_a_part_by_hand(monkeypatch):
 def test_without_refining_nothing_is_asked_twice_and_nothing_came_before(monkeypatch):
     clerk = Clerk()
     part = make(monkeypatch, clerk, [sum_of(4), colour_of(1)], replace(REFINE, refine=False))(0)
-    assert [row["response"] for row in part.rows][0] == solved(4) and "before" not in part.rows[0]["meta"]
+    assert [row["response"] for row in part.rows][0] == tried(4) and "before" not in part.rows[0]["meta"]
     assert len(clerk.seen) == 3 and adds_up(part.counts)
 
 

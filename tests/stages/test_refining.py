@@ -17,19 +17,24 @@ from r1jax.text.wording import Written
 from tests.stages.collected import COLLECT, Clerk, adds_up, said, silent, solved, sum_of
 
 THOUGHT = "2 + 2 = 4 no wait . 4 + 1 = 5 yes ."
+TRIED = "2 + 2 = 4 yes ."
+"""A value is tried and judged, so that three things are asked: an opening, this one piece, a summary."""
 
 
 def test_a_thought_is_refined_piece_by_piece_in_its_own_order():
     clerk = Clerk(lambda text: text.partition(" : ")[2].upper() if text.startswith("write in") else None)
-    rows = [*said(sum_of(4), solved(4, thought=THOUGHT)), *said(sum_of(7, "zh"), solved(7, thought="7 + 1 对了 ."))]
+    rows = [*said(sum_of(4), solved(4, thought=THOUGHT)), *said(sum_of(9), solved(9, thought="9 + 1 yes .")),
+            *said(sum_of(7, "zh"), solved(7, thought="7 + 1 = 8 对了 ."))]  # the second tries no value
     refined = refining.refine(rows, clerk, TINY, {})
     assert clerk.seen == [
         "begin : use 4 , 1 to reach 5 .", "write in English : 2 + 2 = 4 no wait .",
         "write in English : 4 + 1 = 5 yes .", "sum up : use 4 , 1 to reach 5 . answer 4 + 1",
-        "begin : 用 7 , 1 得到 8 .", "write in Chinese : 7 + 1 对了 .", "sum up : 用 7 , 1 得到 8 . answer 7 + 1"]
+        "write in English : 9 + 1 yes .", "sum up : use 9 , 1 to reach 10 . answer 9 + 1",
+        "begin : 用 7 , 1 得到 8 .", "write in Chinese : 7 + 1 = 8 对了 .", "sum up : 用 7 , 1 得到 8 . answer 7 + 1"]
     assert [(row.text, before) for row, before in refined] == [
         ("<think> I need a sum . 2 + 2 = 4 NO WAIT . 4 + 1 = 5 YES . </think> so \\boxed{4 + 1} .", rows[0].text),
-        ("<think> I need a sum . 7 + 1 对了 . </think> so \\boxed{7 + 1} .", rows[1].text)]
+        ("<think> 9 + 1 YES . </think> so \\boxed{9 + 1} .", rows[1].text),
+        ("<think> I need a sum . 7 + 1 = 8 对了 . </think> so \\boxed{7 + 1} .", rows[2].text)]
     assert [(row.problem, row.source) for row, _ in refined] == [(row.problem, row.source) for row in rows]
     assert all(trajectories.verdicts([row], COLLECT, None, None)[0].correct for row, _ in refined)
 
@@ -53,20 +58,22 @@ def test_silence_and_nonsense_in_one_sample_are_counted_once():
     counts = {}
     replies = {"begin": silent(), "sum up": "<"}
     clerk = Clerk(lambda text: replies.get(text.partition(" : ")[0]))
-    assert refining.refine(said(sum_of(4), solved(4)), clerk, TINY, counts) == []
+    assert refining.refine(said(sum_of(4), solved(4, thought=TRIED)), clerk, TINY, counts) == []
+    assert [text.partition(" : ")[0] for text in clerk.seen] == ["begin", "write in English", "sum up"]
     assert counts == {"countdown": {"refiner did not reply": 1}}
 
 
 def test_a_sample_without_a_thought_cannot_be_refined():
-    counts = {}
-    assert len(refining.refine(said(sum_of(4), "<answer> 4 + 1 </answer>"), Clerk(), TINY, counts)) == 1
-    clerk = Clerk(lambda text: "" if text.startswith("begin") else None)
-    assert refining.refine(said(sum_of(4), "<answer> 4 + 1 </answer>"), clerk, TINY, counts) == []
+    counts, clerk = {}, Clerk()
+    rows = [*said(sum_of(4), "<answer> 4 + 1 </answer>"), *said(sum_of(5), solved(5, thought="5 + 1 ."))]
+    assert [row.problem.id for row, _ in refining.refine(rows, clerk, TINY, counts)] == ["countdown/5/en"]
     assert counts == {"countdown": {"refiner's reply malformed": 1}}
+    assert clerk.seen == ["sum up : use 4 , 1 to reach 5 . answer 4 + 1", "write in English : 5 + 1 .",
+                          "sum up : use 5 , 1 to reach 6 . answer 5 + 1"]
 
 
 def test_a_refiner_that_talks_nonsense_stops_the_run():
-    rows = [row for n in range(11) for row in said(sum_of(n), solved(n))]  # of three replies each, 33 in all
+    rows = [row for n in range(11) for row in said(sum_of(n), solved(n, thought=TRIED))]  # 3 replies each
     with pytest.raises(DataError, match="22 of 33 replies .* asked for a readable thought, cannot be read"):
         refining.refine(rows, Clerk(lambda text: None if text.startswith("sum up") else "<"), TINY, {})
     assert refining.refine(rows[:10], Clerk(lambda text: "<"), TINY, {}) == []  # too few to say so
@@ -182,9 +189,9 @@ def test_a_wording_without_translations_refines_thoughts_as_they_are():
         clerk = Clerk()
         (refined, _), = refining.refine([foreign(4)], clerk, TINY, {}, least)
         asked.append(clerk.seen)
-    assert asked[0] == asked[1] == ["begin : use 4 , 1 to reach 5 .", f"write in English : {CHINESE.format(4)}",
+    assert asked[0] == asked[1] == [f"write in English : {CHINESE.format(4)}",
                                     "sum up : use 4 , 1 to reach 5 . answer 4 + 1"]
-    assert refined.text == f"<think> I need a sum . {CHINESE.format(4)} </think> so \\boxed{{4 + 1}} ."
+    assert refined.text == f"<think> {CHINESE.format(4)} </think> so \\boxed{{4 + 1}} ."
 
 
 def test_a_translator_that_talks_nonsense_stops_the_run():
@@ -203,7 +210,7 @@ TEXTS = ("", "good", "a < b", "wait . ", "x" * 300, "\u2028", "不对", "?")
 def test_every_sample_is_refined_or_counted(drawn):
     rows, counts = [], {}
     for number, _ in enumerate(drawn):
-        row, = said(sum_of(number), solved(number))
+        row, = said(sum_of(number), solved(number, thought=TRIED))
         trajectories.count(counts, row.problem, "asked")
         rows.append(row)
     replies = (reply for three in drawn for reply in three)
