@@ -28,7 +28,7 @@ def reinforcement():
     """Six rollouts of 32 samples, two updates each, a checkpoint after each rollout, a new reference every second."""
     return Experiment(
         name="micro", scale="rl", stage=rl.run, parents=(("weights", "base@micro"),), model=model(), data=DATA,
-        optim=OptimConfig(learning_rate=0.05),
+        optim=OptimConfig(learning_rate=0.03),
         rl=RLConfig(steps=12, questions=4, group_size=8, minibatches=2, loss=grpo,
                     rewards=(("accuracy", 1.0), ("format", 1.0)), max_new_tokens=((0, 12),), max_prompt_tokens=44,
                     reference_every=4, row_length=64, rows_per_micro_batch=8, slots=16, checkpoint_every=2,
