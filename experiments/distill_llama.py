@@ -47,7 +47,7 @@ def tiny() -> Experiment:
         parents=(("weights", "student-llama@embedded"), ("data", "reasoning-data"), ("data", "general-data")),
         data=DataConfig(domains=(("countdown", 1.0),)),
         optim=OptimConfig(name="muon", learning_rate=3e-3, schedule="cosine", warmup_steps=4, final_fraction=0.1),
-        sft=SFTConfig(epochs=3, batch=32, row_length=384, checkpoint_every=50),
+        sft=SFTConfig(epochs=2, batch=32, row_length=384, checkpoint_every=50),
         evaluation=EvalConfig(problems=64, samples=16, max_new_tokens=304),
     )
 
