@@ -29,13 +29,13 @@ def get_config(scale: str) -> Experiment:
 
 
 def tiny() -> Experiment:
-    """Two epochs over a thousand of samples: few, so that the base's skills stay and reinforcement has much to lift."""
+    """Three epochs over a thousand samples: few, so that the base's skills stay and reinforcement has much to lift."""
     return Experiment(
         name="dev1", scale="tiny", stage=sft.run, model=config.tiny(),
         parents=(("weights", "base@embedded"), ("data", "cold-start-data")),
         data=DataConfig(domains=(("countdown", 1.0),)),
         optim=OptimConfig(name="adamw", learning_rate=5e-4, schedule="cosine", warmup_steps=4, final_fraction=0.1),
-        sft=SFTConfig(epochs=2, batch=16, row_length=384, checkpoint_every=50),
+        sft=SFTConfig(epochs=3, batch=16, row_length=384, checkpoint_every=50),
         evaluation=EvalConfig(problems=64, samples=16, max_new_tokens=304),
     )
 

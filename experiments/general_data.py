@@ -37,7 +37,7 @@ def tiny() -> Experiment:
         parents=(("chat", "chat@embedded"),),
         data=DataConfig(domains=(("general", 1.0),)),
         chat=ChatConfig(wording="tiny"),
-        collect=CollectConfig(questions=6144, questions_per_file=384, samples=1, max_new_tokens=64,
+        collect=CollectConfig(questions=4608, questions_per_file=384, samples=1, max_new_tokens=64,
                               filters=FilterConfig(language=0.0), duplicates=True),
     )
 

@@ -36,7 +36,7 @@ def tiny() -> Experiment:
         parents=(("policy", "dev2"), ("chat", "chat@embedded")),
         data=DataConfig(domains=DOMAINS),
         chat=ChatConfig(wording="tiny"),
-        collect=CollectConfig(questions=2048, questions_per_file=128, samples=4, keep=2, max_new_tokens=304,
+        collect=CollectConfig(questions=2048, questions_per_file=128, samples=4, keep=3, max_new_tokens=304,
                               max_prompt_tokens=48, slots=24, judged=("open",), direct=("open",)),
     )
 

@@ -90,7 +90,9 @@ ACCURACY = Graded("accuracy", accuracy.verdicts)
 unreadable gold answer, and a grader that ran out of time: see rewards/accuracy.py."""
 
 def _summary(problem: Problem, completion: Completion) -> float:
-    return float(not completion.truncated and response_form.think_summary(completion.full_text))
+    text = completion.full_text
+    formed = response_form.think_summary(text) or response_form.is_direct(problem, text)
+    return float(not completion.truncated and formed)
 
 
 FORMAT = Rule("format", _format)
@@ -98,7 +100,8 @@ FORMAT = Rule("format", _format)
 paper gives accuracy and format the same weight (arXiv 2501.12948v2, section 2.2)."""
 
 SUMMARY = Rule("summary", _summary)
-"""1 for R1's exact form, a thought and then a summary (`rewards.format.think_summary`), else 0."""
+"""1 for R1's exact form, a thought and then a summary (`rewards.format.think_summary`), and for a general question's
+answer without any tag (`rewards.format.is_direct`), else 0."""
 
 LANGUAGE = Rule("language", language.language_consistency)
 """Share of the thought's words that are in the question's language, from 0 to 1 (equation 7): rewards/language.py."""

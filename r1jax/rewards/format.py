@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import regex
 
+from r1jax.core.records import Problem
 from r1jax.core.tags import ANSWER_CLOSE, ANSWER_OPEN, TAGS, THINK_CLOSE, THINK_OPEN
 from r1jax.rewards.lookalikes import plain
 from r1jax.rewards.number import last_boxed
@@ -125,6 +126,14 @@ def is_visible(part: str) -> bool:
     Letters that only modify others (tatweel, the length mark, ordinal indicators) are none.
     """
     return _VISIBLE.search(part) is not None
+
+
+def is_direct(problem: Problem, text: str) -> bool:
+    """Whether a general question is answered without a thought, as a simple one may be (DeepSeek-R1, section B.3.3).
+
+    The text has a letter or digit, and nothing that a reader would take for a tag.
+    """
+    return problem.domain == "general" and is_visible(text) and _LOOKS_LIKE_A_TAG.search(_folded(text)) is None
 
 
 def answer_of(text: str) -> str | None:

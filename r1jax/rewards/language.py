@@ -143,9 +143,10 @@ def language_consistency(problem: Problem, completion: Completion) -> float:
     None would take the sample out of its group, so that a policy could choose which of its samples count. 0 for no
     thought, and for one without a visible letter or digit. 1 for a thought of bare mathematics: nothing in it is in
     another language, and as one word of the right language would make it 1 anyway, less would only teach that word.
-    Only the thought is read, also when the budget cut it.
+    Only the thought is read, also when the budget cut it; a general question's answer without a thought is read whole.
     """
-    thought = response_form.parse(completion.full_text).think
+    direct = response_form.is_direct(problem, completion.full_text)
+    thought = completion.full_text if direct else response_form.parse(completion.full_text).think
     if thought is None or not response_form.is_visible(thought):
         return 0.0
     share = consistency(thought, target_of(problem), problem.question)

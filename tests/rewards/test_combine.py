@@ -31,6 +31,14 @@ def test_right_answer_in_a_sloppy_form_earns_accuracy_only():
     assert scores.parts["accuracy"] == [1.0] and scores.parts["format"] == [0.0] and scores.total == [1.0]
 
 
+def test_a_general_question_needs_no_thought_for_its_form():
+    texts = ("a town", "<think> so </think> a town", "<answer> a town </answer>", "[think] so", "", "a town")
+    responses = [said("", text=text, truncated=number == 5) for number, text in enumerate(texts)]
+    general = score(rewards(("summary", 1.0)), [Problem("general/1", "general", "?", "")] * 6, responses)
+    assert general.parts["summary"].tolist() == [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+    assert score(rewards(("summary", 1.0)), [STEM] * 6, responses).parts["summary"].tolist() == [0, 1, 0, 0, 0, 0]
+
+
 def test_the_prompts_suffix_belongs_to_the_response():
     opened = said("", text=" so </think> <answer> B </answer>", suffix="<think>")
     assert score(rewards(), [STEM], [opened]).total == [2.0]

@@ -246,6 +246,15 @@ def test_the_reward(suffix, text, language, reward):
     assert language_consistency(problem, Completion(text, suffix, (), 0, False)) == reward
 
 
+@pytest.mark.parametrize(("text", "reward"), [
+    ("it is a small town", 1.0), ("it is 一 个", pytest.approx(2 / 4)), ("<answer> town </answer>", 0.0), ("...", 0.0),
+    ("<think> 一 个 </think> it is", 0.0),
+])
+def test_a_general_question_may_be_answered_without_a_thought(text, reward):
+    problem = Problem("a", "general", "Where do you live?", "", language="en")
+    assert language_consistency(problem, Completion(text, "", (), 0, False)) == reward
+
+
 ASKED = Problem("a", "math", "What is the sum of the first ten numbers? Find it.", "55")
 
 
