@@ -1,4 +1,4 @@
-"""General data: writing, facts, translation, questions about itself, and requests, written by the chat model.
+"""General data: writing, facts, roles, translation, questions about itself, and requests, written by the chat model.
 
 Paper: DeepSeek-R1, arXiv 2501.12948v2, section B.3.3: about 200,000 samples of DeepSeek-V3's pipeline, a chain of
 thought for some and none for simple questions.
