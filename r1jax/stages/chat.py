@@ -81,6 +81,11 @@ def open_chat(experiment: Experiment, context: Context) -> Chat:
                      identity=f"the model {endpoint.config.model}", most_malformed=MOST_MALFORMED)
 
 
+def source_of(experiment: Experiment, context: Context) -> str:
+    """What records name as the writer of the chat model's responses: its endpoint, or its artifact."""
+    return experiment.chat.endpoint or context.parents["chat"].ref
+
+
 def stage_chat(experiment: Experiment, context: Context) -> Chat:
     """`open_chat` for stages that ask on every process at the same place: of an endpoint one process asks for all."""
     chat = open_chat(experiment, context)

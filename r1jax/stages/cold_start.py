@@ -177,7 +177,7 @@ def short_answers(experiment: Experiment, context: Context, chat: Chat, question
       DataError: most replies cannot be read. What the chat raises.
     """
     config, wording = experiment.collect, chats.wording(experiment)
-    source = experiment.chat.endpoint or context.parents["chat"].ref
+    source = chats.source_of(experiment, context)
     first = keys.host_seed(experiment.seed, part, "sample") % 2**30
     asked = [problem for problem in questions for _ in range(config.samples)]
     replies = chat([request(wording.simple, problem.question, seed=first + number)

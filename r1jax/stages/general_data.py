@@ -38,7 +38,7 @@ def maker(experiment: Experiment, context: Context, chat: Chat) -> Callable[[int
     """(part) -> its records and what was left out of them."""
     config, wording = experiment.collect, chats.wording(experiment)
     draw = trajectories.draw(experiment, context)
-    source = experiment.chat.endpoint or context.parents["chat"].ref
+    source = chats.source_of(experiment, context)
 
     def make(part: int) -> collecting.Part:
         counts: Counts = {}

@@ -26,17 +26,23 @@ def on_primary(decide: Callable[[], Any]) -> Any:
     """
     if jax.process_count() == 1:
         return decide()
-    outcome: dict[str, Any] = {}
-    failure = None
-    if is_primary():
-        try:
-            outcome = {"result": decide()}
-        except Exception as error:
-            failure = error
-            outcome = {"error": str(error), "kind": _name(type(error)) if isinstance(error, R1JaxError) else ""}
+    outcome, failure = attempt(decide) if is_primary() else ({}, None)
     outcome = _broadcast(outcome)
     if failure is not None:
         raise failure
+    return result_of(outcome)
+
+
+def attempt(work: Callable[[], Any]) -> tuple[dict[str, Any], Exception | None]:
+    """(the outcome of `work` as JSON values, for `result_of` on other processes; what it raised here)."""
+    try:
+        return {"result": work()}, None
+    except Exception as error:
+        return {"error": str(error), "kind": _name(type(error)) if isinstance(error, R1JaxError) else ""}, error
+
+
+def result_of(outcome: dict[str, Any]) -> Any:
+    """The result of another process's `attempt`; raises an R1JaxError as itself, another error as a RuntimeError."""
     if "error" in outcome:
         raise _kind(outcome["kind"])(outcome["error"])
     return outcome["result"]

@@ -10,6 +10,7 @@ from typing import Any
 
 from etils import epath
 
+from r1jax.core.config import identity
 from r1jax.core.errors import StoreError
 from r1jax.store.artifact import Artifact
 from r1jax.store.files import Lock, check_name, dumps, is_local, read_json, timestamp, write_json, writing
@@ -117,8 +118,8 @@ class Store:
         """Raise StoreError unless the artifact was begun with the same fingerprint and parents."""
         lineage = artifact.lineage()
         if artifact.fingerprint != asked["fingerprint"]:
-            old = {"config": artifact.config(), "digests": lineage["digests"]}
-            new = {"config": asked["config"], "digests": dict(digests)}
+            old = {"config": identity(artifact.config()), "digests": lineage["digests"]}
+            new = {"config": identity(asked["config"]), "digests": dict(digests)}
             differing = changes(old, new)
             before = [(row["role"], row["ref"]) for row in lineage["parents"]]
             if [ref.partition("@")[0] for _, ref in before] != [ref.partition("@")[0] for _, ref in parents]:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from r1jax.core.errors import R1JaxError
+from r1jax.store.hosts import attempt, result_of
 
 Item = TypeVar("Item")
 
@@ -24,27 +24,19 @@ def spread(rows: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Any]]
       work: (rows) -> a JSON value of each, which does not depend on the other rows.
 
     Raises:
-      What `work` raises, on the process where it does; on the others an R1JaxError with its sentence or, where it was
-      no R1JaxError, a RuntimeError, so that none is left waiting.
+      What `work` raises, on the process where it does; on the others the same as of `on_primary`, so that none is left
+      waiting.
     """
     count, own = jax.process_count(), jax.process_index()
     if count == 1 or not rows:
         return list(work(rows)) if rows else []
-    failure = None
-    try:
-        outcome = {"results": list(work(rows[own::count]))}
-    except Exception as error:
-        failure = error
-        outcome = {"error": str(error), "user": isinstance(error, R1JaxError)}
+    outcome, failure = attempt(lambda: list(work(rows[own::count])))
     outcomes = _gathered(outcome)
     if failure is not None:
         raise failure
-    for other in outcomes:
-        if "error" in other:
-            raise (R1JaxError if other["user"] else RuntimeError)(other["error"])
     found: list[Any] = [None] * len(rows)
     for process, other in enumerate(outcomes):
-        found[process::count] = other["results"]
+        found[process::count] = result_of(other)
     return found
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from r1jax.core.errors import DataError, R1JaxError
+from r1jax.store import hosts
 from r1jax.store import spread as spreading
 from r1jax.store.spread import spread
 
@@ -22,7 +23,7 @@ def test_one_process_does_all_rows_and_none_without_rows():
 
 @pytest.mark.parametrize(("own", "share"), [(0, "ad"), (1, "be"), (2, "c")])
 def test_every_process_has_all_results_in_the_rows_order(monkeypatch, own, share):
-    process(monkeypatch, own, [{"results": ["A", "D"]}, {"results": ["B", "E"]}, {"results": ["C"]}])
+    process(monkeypatch, own, [{"result": ["A", "D"]}, {"result": ["B", "E"]}, {"result": ["C"]}])
     seen = []
     found = spread("abcde", lambda rows: seen.append(rows) or [row.upper() for row in rows])
     assert (seen, found) == ([share], ["A", "B", "C", "D", "E"])
@@ -32,10 +33,10 @@ def test_an_error_stops_every_process(monkeypatch):
     def work(rows):
         raise DataError("no such grader")
 
-    process(monkeypatch, 0, [None, {"results": ["B"]}])
+    process(monkeypatch, 0, [None, {"result": ["B"]}])
     with pytest.raises(DataError, match="no such grader"):
         spread("ab", work)
-    for user, kind in ((True, R1JaxError), (False, RuntimeError)):
-        process(monkeypatch, 0, [None, {"error": "no such grader", "user": user}])
+    for name, kind in ((hosts._name(DataError), DataError), ("some.module.Unheard", R1JaxError), ("", RuntimeError)):
+        process(monkeypatch, 0, [None, {"error": "no such grader", "kind": name}])
         with pytest.raises(kind, match="no such grader"):
             spread("ab", list)
