@@ -20,7 +20,7 @@ from r1jax.eval import stage_table as tables
 from r1jax.eval.claims import Claim, Number
 from r1jax.eval.paper_claims import CLAIMS, KNOWN
 from r1jax.rewards import language, readability
-from r1jax.stages import hacking
+from r1jax.stages import hacking, spent
 from r1jax.store import Artifact, Store
 from r1jax.store.evaluations import FOLDER
 from r1jax.store.lineage import command
@@ -212,6 +212,24 @@ def _ten(runs: Runs) -> tuple[Values, Curves]:
     return values, curves
 
 
+def _eleven(runs: Runs) -> tuple[Values, Curves]:
+    """The stage table's means over the reasoning domains; the control's also where it had taken as many operations.
+
+    That one is of the run's own held-out evaluations, the mean over the same domains.
+    """
+    values, curves = _from_table(CLAIMS[11])(runs)
+    for family in ("qwen", "llama"):
+        control = runs.artifact(f"zero-{family}")
+        domains = [name for name, _ in control.config()["data"]["domains"]]
+        each = [curve(control, f"eval/{name}/pass@1") for name in domains]
+        mean = [(rows[0][0], float(np.mean([value for _, value in rows]))) for rows in zip(*each, strict=True)]
+        taught, reinforced = spent.fine_tuning(runs.artifact(f"distill-{family}")), spent.reinforcement(control)
+        values[f"zero-{family}/equal"] = spent.at_equal_operations(mean, reinforced, taught)
+        values |= {f"distill-{family}/operations": taught, f"zero-{family}/operations": reinforced[-1][1]}
+        curves[f"zero-{family}/reasoning"] = mean
+    return values, curves
+
+
 def _from_table(claim: Claim) -> Callable[[Runs], tuple[Values, Curves]]:
     """What a claim shows, where that is in the stage table: ARTIFACT/MEASURE."""
     def measure(runs: Runs) -> tuple[Values, Curves]:
@@ -223,8 +241,8 @@ def _from_table(claim: Claim) -> Callable[[Runs], tuple[Values, Curves]]:
 
 MEASURED: Mapping[Number, Callable[[Runs], tuple[Values, Curves]]] = {
     1: _one, 2: _two, 3: _three, 4: _four, 5: _from_table(CLAIMS[5]), 6: _six, 7: _seven,
-    8: _from_table(CLAIMS[8]), 9: _from_table(CLAIMS[9]), 10: _ten,
-    **{number: _from_table(KNOWN[number]) for number in (11, 12, 13, "clip")},
+    8: _from_table(CLAIMS[8]), 9: _from_table(CLAIMS[9]), 10: _ten, 11: _eleven,
+    **{number: _from_table(KNOWN[number]) for number in (12, 13, "clip")},
 }
 """Claim -> (values, curves) of a seed."""
 
