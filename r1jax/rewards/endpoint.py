@@ -285,7 +285,9 @@ def _read(completion) -> Reply | None:
         return None
     counts = (getattr(usage, "prompt_tokens", 0), getattr(usage, "completion_tokens", 0))
     prompt, completed = (n if isinstance(n, int) else 0 for n in counts)
-    return Reply(text or "", reason or "", prompt, completed, reasoning=thoughts[0] or thoughts[1] or "")
+    text, thought = (given.encode("utf-8", "replace").decode()  # halves of characters: "?", as in what is sent
+                     for given in (text or "", thoughts[0] or thoughts[1] or ""))
+    return Reply(text, reason or "", prompt, completed, reasoning=thought)
 
 
 def _wait(attempt: int) -> float:

@@ -131,9 +131,14 @@ def is_visible(part: str) -> bool:
 def is_direct(problem: Problem, text: str) -> bool:
     """Whether a general question is answered without a thought, as a simple one may be (DeepSeek-R1, section B.3.3).
 
-    The text has a letter or digit, and nothing that a reader would take for a tag.
+    A general question's record and its response, of a model or of a person, count as direct by the same rule.
     """
-    return problem.domain == "general" and is_visible(text) and _LOOKS_LIKE_A_TAG.search(_folded(text)) is None
+    return problem.domain == "general" and is_plain(text)
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text has a letter or digit, and nothing that a reader would take for a tag."""
+    return is_visible(text) and _LOOKS_LIKE_A_TAG.search(_folded(text)) is None
 
 
 def answer_of(text: str) -> str | None:

@@ -6,11 +6,10 @@ lines and add some; `read_edits` reads the file against the artifact, and the re
 parent is the first one, with changes.json.
 
     {"about": "...", "artifact": "cold-start-data@tiny", "records": "<digest>"}
-    {"row": 0, "hash": "<of the record>", "problem": ..., "domain": ..., "language": ..., "question": ...,
-     "answer": ..., "response": "<think> ... </think> ..."}
+    {"row": 0, "hash": "<of the record>", "problem": ..., ..., "response": "<think> ... </think> ..."}
 
-Only `response` may be changed. A line without `row` (or with null) is a new record. The lines' order does not matter:
-records keep their places, new ones follow in the file's order.
+Only `response` may be changed. A line without `row` (or with null) is a new record. Records keep their places
+whatever the lines' order, new ones follow.
 
 The loop, of the cold start's data (`r1jax records --help` says more of it):
 
@@ -39,11 +38,10 @@ from typing import Any
 
 from r1jax.core.config import Experiment
 from r1jax.core.errors import ConfigError, DataError
-from r1jax.core.tags import TAGS
 from r1jax.data import record_files
 from r1jax.data.record_files import Records
 from r1jax.data.record_manifests import storing
-from r1jax.rewards.format import final_answer, is_visible, parse_summary
+from r1jax.rewards.format import final_answer, is_plain, parse_summary
 from r1jax.stages.collecting import KEPT, TABLE, Row, Table
 from r1jax.stages.context import Context
 from r1jax.stages.regrading import counted, graded
@@ -90,7 +88,6 @@ def export(artifact: Artifact, path: str | os.PathLike[str]) -> int:
 @dataclass
 class _Reading:
     """An edited file as far as it was read."""
-
     records: Records
     rows: dict[int, Row] = field(default_factory=dict)
     lines: dict[int, int] = field(default_factory=dict)
@@ -223,10 +220,12 @@ def _take_old(reading: _Reading, number: int, row: Row) -> str:
 
 def _form_fault(row: Mapping[str, Any]) -> str:
     """What is wrong with the form of a response that a person wrote; a general one may do without a thought."""
-    said = row["response"]
-    if row.get("kind") == "general" and is_visible(said) and not any(tag in said for tag in TAGS):
+    torn = [key for key in SHOWN if row[key] != row[key].encode("utf-8", "replace").decode()]
+    if torn:
+        return f"{', '.join(torn)} with half of a character (\\ud800 to \\udfff, not in a pair)"
+    if row.get("kind") == "general" and is_plain(row["response"]):
         return ""
-    reason = parse_summary(said).reason
+    reason = parse_summary(row["response"]).reason
     return f"the response is not <think> thought </think> summary: {reason}" if reason else ""
 
 

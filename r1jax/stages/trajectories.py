@@ -18,10 +18,10 @@ from r1jax.core.config import Experiment
 from r1jax.core.errors import ConfigError
 from r1jax.core.records import Completion, Problem, Verdict
 from r1jax.core.settings import CollectConfig, FilterConfig
-from r1jax.core.tags import TAGS
 from r1jax.data.near_duplicates import NearDuplicates
 from r1jax.data.world import corpus
 from r1jax.rewards import accuracy, judge, readability
+from r1jax.rewards import format as response_form
 from r1jax.rewards.chat import Chat
 from r1jax.rewards.verdicts import MALFORMED
 from r1jax.sampler.responses import respond
@@ -131,7 +131,7 @@ def readable(rows: Sequence[Sampled], filters: FilterConfig, form: str, counts: 
     A response to a domain of `direct` may also be one without any tag: a simple question needs no thought.
     """
     def fault(row: Sampled) -> str:
-        if row.problem.domain in direct and not any(tag in row.text for tag in TAGS):
+        if row.problem.domain in direct and response_form.is_plain(row.text):
             return ""
         return readability.fault(row.problem.language, row.text, filters, form=form, question=row.problem.question)
 

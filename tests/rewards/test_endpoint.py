@@ -339,10 +339,10 @@ def test_close_ends_those_who_wait():
 
 def test_text_that_no_encoding_has_and_a_reply_without_text():
     def answer(body, attempt):
-        return 200, completion(None if body["messages"][0]["content"] == "none" else "x", "length"), {}
+        return 200, completion(None if body["messages"][0]["content"] == "none" else "x\udc00", "length"), {}
 
     with serving(answer) as server, Endpoint(config(server)) as endpoint:
-        assert endpoint.chat(asking("a\ud800b"))[0] == Reply("x", "length", 10, 5)
+        assert endpoint.chat(asking("a\ud800b"))[0] == Reply("x?", "length", 10, 5)
         assert server.seen[0]["messages"][0]["content"] == "a?b"
         assert endpoint.chat(asking("none"))[0].text == ""
 

@@ -125,6 +125,8 @@ BROKEN = {
     "no object": (lambda line: "[1, 2]", "line 3: a list and not an object"),
     "missing key": (lambda line: {k: v for k, v in line.items() if k not in ("question", "response")},
                     "line 3: without question, response"),
+    "half a character": (lambda line: json.dumps(changed(line, response="<think> \ud83d </think> 7")),
+                         "line 3: response with half of a character"),
     "no text": (lambda line: changed(line, response=7), "line 3: response must be text"),
     "changed problem": (lambda line: changed(line, problem="logic/9"), "line 3: problem of row 1 was changed; only"),
     "changed question": (lambda line: changed(line, question="?", answer="8"),
