@@ -115,11 +115,11 @@ def attended(chat: Chat) -> Chat:
         refused = [reply.error for reply in replies if reply.error and reply.refused]
         if lost:
             raise ChatDown(f"The chat model did not answer {len(lost)} of {len(replies)} requests ({lost[0]}): give "
-                           "the same command again when it is up; what was collected is kept.")
+                           "the same command again when it is up; what was done is kept.")
         if len(refused) > max(1, MOST_REFUSED * len(replies)):
             raise DataError(f"The chat model refuses {len(refused)} of {len(replies)} requests ({refused[0]}), too "
                             "many to be left out: have its server take them, or name another server of the model with "
-                            "--set chat.endpoint=, and give the same command again; what was collected is kept.")
+                            "--set chat.endpoint=, and give the same command again; what was done is kept.")
         return replies
 
     return ask

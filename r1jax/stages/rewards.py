@@ -28,6 +28,7 @@ from r1jax.core.errors import ConfigError
 from r1jax.core.records import Completion, Problem, Verdict
 from r1jax.core.settings import RLConfig
 from r1jax.rewards import accuracy, combine, judge, learned
+from r1jax.rewards.verdicts import MALFORMED
 from r1jax.stages import chat
 from r1jax.stages.context import Context
 from r1jax.stages.policies import reward_scorer
@@ -172,7 +173,8 @@ def open_rewards(experiment: Experiment, context: Context, grader: Judge | None 
       grader: for the name "judge", one that launches no programs; None asks the experiment's chat model.
 
     Raises:
-      ConfigError: a parent that is missing or no reward model, or two for one set.
+      ConfigError: a parent that is missing or no reward model, or two for one set. What the rewards then raise:
+        ChatDown, DataError where the judge is down or cannot be read.
     """
     rl = experiment.rl
     named = {name for rows in (rl.rewards, rl.last_part.rewards if rl.last_part else ()) for name, _ in rows}
@@ -184,9 +186,24 @@ def open_rewards(experiment: Experiment, context: Context, grader: Judge | None 
         table[PREFERENCE] = Where(PREFERENCE, own, _is_general, launches=True)
     if JUDGE in named:
         inside = grader is None and not experiment.chat.endpoint  # our own engine
-        grader = grader or judge.grader(chat.open_chat(experiment, context), wording=chat.wording(experiment))
+        grader = grader or _judge(experiment, context)
         table[JUDGE] = Where(JUDGE, grader, _is_judged, clocked=True, launches=inside)
     return Rewards(rl, table, frozenset(models), experiment.scale)
+
+
+def _judge(experiment: Experiment, context: Context) -> Judge:
+    """The experiment's chat model: down, or writing nonsense, it stops the run, as lost verdicts would shape it.
+
+    A run that was stopped goes on from its last checkpoint.
+    """
+    grade = judge.grader(chat.attended(chat.open_chat(experiment, context)), wording=chat.wording(experiment))
+
+    def verdicts(problems: Sequence[Problem], completions: Sequence[Completion]) -> Sequence[Verdict]:
+        found = grade(problems, completions)
+        chat.refuse_nonsense("a verdict on an answer", sum(one.kind == MALFORMED for one in found), len(found))
+        return found
+
+    return verdicts
 
 
 def _reward_models(experiment: Experiment, context: Context) -> dict[str, Squashed]:

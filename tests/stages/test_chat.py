@@ -62,7 +62,7 @@ def test_one_request_that_a_server_did_not_answer_is_not_counted_as_lost(request
     with pytest.raises(chats.ChatDown) as told:
         chats.attended(failing(lost))(REQUESTS[:requests])
     assert str(told.value) == (f"The chat model did not answer {lost} of {requests} requests (fault 0): give the same "
-                               "command again when it is up; what was collected is kept.")
+                               "command again when it is up; what was done is kept.")
     assert isinstance(told.value, DataError)
 
 

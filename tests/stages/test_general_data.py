@@ -194,7 +194,7 @@ def test_a_chat_model_that_goes_down_or_a_run_that_is_killed(run, stop):
     def killed(text):
         return 1 // 0 if text.endswith(f" {2 * stop}") else numbered(text)
 
-    with pytest.raises(chats.ChatDown, match=r"not answer 4 of 4 requests .* what was collected is kept"):
+    with pytest.raises(chats.ChatDown, match=r"not answer 4 of 4 requests .* what was done is kept"):
         run(Clerk(down))
     with pytest.raises(ZeroDivisionError):
         run(Clerk(killed), "killed")

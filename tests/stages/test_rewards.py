@@ -17,11 +17,14 @@ from r1jax.core.settings import ChatConfig, DataConfig, LastPart, MeshConfig
 from r1jax.core.types import Rollout
 from r1jax.models import spec
 from r1jax.rewards import replay
+from r1jax.rewards.chat import Reply
 from r1jax.rewards.learned import RESPONSE, SUMMARY
 from r1jax.sampler.batcher import Report
 from r1jax.sampler.responses import Responses
 from r1jax.stages import rewards, rl, rollouts
+from r1jax.stages.chat import ChatDown
 from r1jax.store import Store
+from tests.stages.collected import silent
 
 STEM = Problem("stem/1", "stem", "Which ?", "B")
 HELP = Problem("general/1", "general", "hello", "", meta={"set": "helpful"})
@@ -201,6 +204,18 @@ def test_a_judge_of_our_own_engine_launches_programs(micro, context, monkeypatch
     for endpoint, launches in (("", True), ("http://host/v1#m", False)):
         experiment = replace(micro("rl.rewards=(('judge', 1.0),)"), chat=ChatConfig(endpoint, "tiny"))
         assert by_name(rewards.open_rewards(experiment, context))["judge"].launches == launches
+
+
+@pytest.mark.parametrize(("reply", "error", "sentence"), [
+    (silent("connection refused"), ChatDown, "did not answer 40 of 40 requests .connection refused.: give the same"),
+    (Reply("I like it ."), DataError, "40 of 40 replies of the chat model, asked for a verdict on an answer, cannot"),
+])
+def test_a_judge_that_is_down_or_talks_nonsense_stops_the_run(micro, context, monkeypatch, reply, error, sentence):
+    monkeypatch.setattr(rewards.chat, "open_chat", lambda *_: lambda requests: [reply] * len(requests))
+    experiment = replace(micro("rl.rewards=(('judge', 1.0),)"), chat=ChatConfig("http://host/v1#m", "tiny"))
+    judge = by_name(rewards.open_rewards(experiment, context))["judge"]
+    with pytest.raises(error, match=sentence):
+        judge([OPEN] * 40, said(*["Paris"] * 40))
 
 
 # In a rollout.
