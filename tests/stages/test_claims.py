@@ -172,7 +172,8 @@ def test_claim_11_compares_where_the_operations_are_equal_and_at_the_end(tmp_pat
         put(root, f"zero-{family}@tiny", metrics=control, config=config)
         config = {"seed": 0, "model": model, "sft": {"row_length": 24, "batch": 2}}
         put(root, f"distill-{family}@tiny", metrics=[{"step": 5, "train/tokens": 20.0}], config=config)
-        figures |= {f"distill-{family}": {"reasoning": 0.7}, f"zero-{family}": {"reasoning": 0.65}}
+        figures |= {f"distill-{family}": {"reasoning": 0.7, "countdown/pass@1": 0.9},
+                    f"zero-{family}": {"reasoning": 0.65, "countdown/pass@1": 0.5}}
     put_table(root, figures)
     found = values(11, Runs(Store(root), "tiny"))
     taught = 3 * 10 * forward
@@ -188,7 +189,8 @@ def verdicts(claim, found):
 
 
 @pytest.mark.parametrize("claim, figures, contrasts", [
-    (12, {"distill-qwen": {"reasoning": 0.7}, "distill-qwen-rl": {"reasoning": 0.82}}, [0.12]),
+    (12, {"distill-qwen": {"reasoning": 0.7, "countdown/pass@1": 0.6},
+          "distill-qwen-rl": {"reasoning": 0.82, "countdown/pass@1": 0.5}}, [0.12]),
     (13, {"dev3": {"open/agrees": 0.9, "countdown/readable": 0.95, "countdown/consistency": 0.99},
           "dev3-no-judge": {"open/agrees": 0.6}, "dev3-no-filters": {"countdown/readable": 0.75,
                                                                      "countdown/consistency": 0.8}}, [0.3, 0.2]),
