@@ -1,4 +1,4 @@
-"""The command line: `r1jax run | eval | compare | win-rate | decontaminate | sample | records | report | lineage`.
+"""The command line: `r1jax COMMAND`, of which `r1jax --help` gives a list.
 
 Subcommands import what they need when they run, so that help is quick and loads no jax.
 """

@@ -1,4 +1,4 @@
-"""`r1jax eval`, `compare`, `win-rate` and `decontaminate`."""
+"""`r1jax eval`, `compare`, `win-rate`, `judge` and `decontaminate`."""
 
 from __future__ import annotations
 
@@ -42,6 +42,19 @@ example:
   r1jax win-rate r1@small dev3@small --suite general --judge http://localhost:8000/v1#judge
 """
 
+_JUDGE = """\
+JUDGE is an endpoint http://HOST:PORT/v1#MODEL, a folder, an artifact or embedded:chat (the chat model that is shipped).
+It judges the tiny world's held-out judgements, whose truth is known, or the rows of a file, JSON lines of three kinds:
+
+  {"question": ..., "reference": ..., "answer": ..., "label": "correct" or "incorrect"}
+  {"question": ..., "answer_a": ..., "answer_b": ..., "label": "A>>B", "A>B", "A=B", "B>A" or "B>>A"}
+  {"question": ..., "answer": ..., "label": "safe" or "unsafe"}
+
+examples:
+  r1jax judge embedded:chat --wording tiny
+  r1jax judge http://localhost:8000/v1#deepseek-v3 --labels labels.jsonl
+"""
+
 _DECONTAMINATE = """\
 Leaves out training questions that share ten words in a row with a suite's question or solution, as the paper does.
 
@@ -76,6 +89,12 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
                         help="an endpoint, a folder or an artifact")
     judged.add_argument("--votes", type=kinds.count, default=4, help="opinions on each pair (default: 4)")
     _add_endpoint(judged)
+    able = command("judge", _judge, "measure how often a judge agrees with the truth", _JUDGE)
+    able.set_defaults(resumes="; an endpoint's replies so far are kept, the same command goes on")
+    able.add_argument("judge", metavar="JUDGE", help="an endpoint, a folder, an artifact or embedded:chat")
+    able.add_argument("--labels", metavar="FILE", default="world", help="labelled rows (default: the tiny world's)")
+    able.add_argument("--wording", default="paper", help="how it is asked, paper or tiny (default: paper)")
+    _add_endpoint(able)
     clean = command("decontaminate", _decontaminate, "remove training questions that a suite contains", _DECONTAMINATE)
     clean.add_argument("source", metavar="SOURCE", help="a named set, NAME=FILE, a file or a hub reference")
     clean.add_argument("--suite", required=True, metavar="A,B=FILE", help="suites that must not be in it")
@@ -221,6 +240,24 @@ def _win_rate(options: argparse.Namespace) -> None:
     if found["rate"] is None:
         raise R1JaxError(f"No question could be judged: {options.judge} gives no verdict that can be read; look at its "
                          "replies, or take another judge.")
+
+
+def _judge(options: argparse.Namespace) -> None:
+    """Prints shares of right verdicts, task by task."""
+    from r1jax.stages.agreement import TASKS, measure
+
+    found, asked, usage = measure(options.judge, options.store, options.labels, wording=options.wording,
+                                  concurrency=options.concurrency, key_variable=options.api_key_env,
+                                  prices=options.prices)
+    rows = [(task, f"{found[f'agreement/{task}']:.1%} of {sum(row['task'] == task for row in asked)} as the labels "
+                   f"say; {found[f'agreement/{task}/unread']:.1%} of the replies cannot be read")
+            for task in TASKS if f"agreement/{task}" in found]
+    if "agreement/direction" in found:
+        rows.append(("direction", f"the better one named in {found['agreement/direction']:.1%} of the pairs that "
+                                  "differ"))
+    if usage.cost:
+        rows.append(("cost", f"{usage.cost:.4g}"))
+    _print(rows)
 
 
 def _decontaminate(options: argparse.Namespace) -> None:

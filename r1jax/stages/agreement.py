@@ -7,11 +7,8 @@ reads) of three kinds:
     {"question": ..., "answer_a": ..., "answer_b": ..., "label": "A>>B", "A>B", "A=B", "B>A" or "B>>A"}
     {"question": ..., "answer": ..., "label": "safe" or "unsafe"}
 
-There is no command for it yet; in Python, of an endpoint, an artifact or a folder, in the paper's wording or the tiny
-one ("tiny"):
-
-    python -c "from r1jax.stages.agreement import measure
-    print(measure('http://localhost:8000/v1#deepseek-v3', 'store', 'labels.jsonl', wording='paper'))"
+    r1jax judge embedded:chat --wording tiny
+    r1jax judge http://localhost:8000/v1#deepseek-v3 --labels labels.jsonl
 """
 
 from __future__ import annotations
@@ -26,10 +23,10 @@ from r1jax.core.errors import ConfigError, DataError
 from r1jax.data import rows as files
 from r1jax.data.world import chat as world
 from r1jax.data.world.wording import TINY
-from r1jax.rewards.chat import Chat
+from r1jax.rewards.chat import Chat, Usage
 from r1jax.rewards.verdicts import LABELS
 from r1jax.rewards.wording import heard, request
-from r1jax.stages.chat import WORDINGS
+from r1jax.stages.chat import WORDINGS, attended
 from r1jax.stages.judging import open_judge
 from r1jax.text.wording import Wording
 
@@ -141,17 +138,20 @@ def _side(label: str | None) -> str:
 
 
 def measure(judge: str, root: str, source: str = "world", *, wording: str = "paper", concurrency: int = 16,
-            key_variable: str = "OPENAI_API_KEY") -> dict[str, float]:
-    """The agreement of a chat model, as `agreement` gives it.
+            key_variable: str = "OPENAI_API_KEY", prices: tuple[float, float] = (0.0, 0.0)
+            ) -> tuple[dict[str, float], list[dict[str, Any]], Usage]:
+    """The agreement of a chat model, as `agreement` gives it, and what an endpoint took.
 
     Args:
       judge: an endpoint http://HOST/v1#MODEL, an artifact, embedded:chat or a folder. root: of the store; an
         endpoint's replies are kept there. source: "world", or a file of labelled rows. wording: "paper" or "tiny".
+      prices: of a million prompt and completion tokens.
 
     Raises:
-      ConfigError: no such wording. DataError: as `of_file`. R1JaxError: the judge cannot be opened.
+      ConfigError: no such wording. DataError: as `of_file`. R1JaxError: the judge cannot be opened, or is down.
     """
     if wording not in WORDINGS:
         raise ConfigError(f"The wording {wording!r} is unknown; use {' or '.join(WORDINGS)}.")
     judgements = of_world() if source == "world" else of_file(source)
-    return agreement(open_judge(judge, root, concurrency, key_variable)[0], judgements, WORDINGS[wording])[0]
+    chat, spent = open_judge(judge, root, concurrency, key_variable, prices)
+    return *agreement(attended(chat), judgements, WORDINGS[wording]), spent()

@@ -4,14 +4,16 @@ import json
 
 import pytest
 
+from r1jax.cli import main
 from r1jax.core.errors import ConfigError, DataError
 from r1jax.data.world import chat as world
 from r1jax.data.world import wording
 from r1jax.data.world.chat import Document
-from r1jax.rewards.chat import Reply
+from r1jax.rewards.chat import Reply, Usage
 from r1jax.rewards.wording import PAPER
 from r1jax.stages import agreement as judged
 from r1jax.stages.agreement import Judgement, agreement, from_documents, measure, of_file, of_world
+from r1jax.stages.chat import ChatDown
 from tests.stages.collected import silent
 
 
@@ -151,11 +153,31 @@ def test_any_judge_is_measured(tmp_path, monkeypatch):
 
     def open_judge(*given):
         opened.append(given)
-        return (lambda requests: [Reply("correct") for _ in requests]), None
+        return (lambda requests: [Reply("correct") for _ in requests]), Usage
 
     monkeypatch.setattr(judged, "open_judge", open_judge)
     path = written(tmp_path / "labels.jsonl", ROWS[0], ROWS[0] | {"answer": "2", "label": "correct"})
-    assert measure("http://h/v1#m", "store", path, wording="tiny") == {
-        "agreement/correctness": 0.5, "agreement/correctness/unread": 0.0}
-    assert opened == [("http://h/v1#m", "store", 16, "OPENAI_API_KEY")]
-    assert measure("chat@tiny", "store", path)["agreement/correctness/unread"] == 1.0  # no reply of the paper's form
+    found, rows, usage = measure("http://h/v1#m", "store", path, wording="tiny")
+    assert found == {"agreement/correctness": 0.5, "agreement/correctness/unread": 0.0} and usage == Usage()
+    assert [(row["said"], row["is"]) for row in rows] == [(True, False), (True, True)]
+    assert opened == [("http://h/v1#m", "store", 16, "OPENAI_API_KEY", (0.0, 0.0))]
+    found = measure("chat@tiny", "store", path)[0]
+    assert found["agreement/correctness/unread"] == 1.0  # no reply of the paper's form
+
+
+def test_a_judge_that_is_down_has_no_agreement(tmp_path, monkeypatch):
+    monkeypatch.setattr(judged, "open_judge", lambda *_: (lambda requests: [silent("503") for _ in requests], Usage))
+    with pytest.raises(ChatDown, match="did not answer 3 of 3 requests .503.: give the same command again"):
+        measure("http://h/v1#m", "store", written(tmp_path / "labels.jsonl", *ROWS))
+
+
+def test_the_command_says_how_often_and_of_how_many(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(judged, "open_judge", lambda *_: (lambda requests: [Reply(
+        "safe" if "safe" in request.messages[0][1] else graded(1, 2)) for request in requests], Usage))
+    path = written(tmp_path / "labels.jsonl", *ROWS[1:], ROWS[2] | {"label": "unsafe"})
+    assert main(["judge", "embedded:chat", "--labels", path, "--wording", "tiny", "--store", str(tmp_path)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("preference ") and "% of 1 as the labels say" in said[0]
+    assert said[1] == "safety      50.0% of 2 as the labels say; 0.0% of the replies cannot be read"
+    assert said[2].startswith("direction   the better one named in ")
+    assert main(["judge", "embedded:chat", "--labels", str(tmp_path / "no.jsonl"), "--store", str(tmp_path)]) == 2
