@@ -17,7 +17,7 @@ from r1jax.report.figures import Curve, Picture, comparison
 from r1jax.report.lineage import graph_text, lineage_picture
 from r1jax.report.markup import aha, figure, figures, page, safe, story, table
 from r1jax.report.plots import gate_rows, pictures
-from r1jax.report.runs import Group, Run, flatten, group_runs, in_order, nothing_yet, percent, read_runs
+from r1jax.report.runs import Group, Run, flatten, group_runs, in_order, nothing_yet, percent, read_runs, suite_title
 from r1jax.report.stages import TITLE as STAGES
 from r1jax.report.stages import read_stage_tables, stages_section
 from r1jax.report.traces import aha_moment, stories
@@ -112,7 +112,7 @@ def _row(run: Run) -> tuple[str, ...]:
     return (
         run.ref,
         run.state,
-        suite or "–",
+        suite_title(suite) if suite else "–",
         str(run.steps),
         _ends(run, f"eval/{suite}/pass@1", percent),
         _ends(run, consensus, percent) + (f" (k = {consensus.rsplit('@', 1)[1]})" if consensus else ""),
@@ -136,7 +136,7 @@ def _sentence(group: Group) -> str:
         return ""
     suite = group.suites[0]
     first, last = _span(group, f"eval/{suite}/pass@1", percent)
-    parts = [f"pass@1 on held-out {suite} went from {first} to {last}"]
+    parts = [f"pass@1, held out ({suite_title(suite)}), went from {first} to {last}"]
     consensus = next((key for run in group.runs if (key := run.consensus_key(suite))), None)
     if consensus:
         first, last = _span(group, consensus, percent)
@@ -194,7 +194,7 @@ def _comparisons(groups: Sequence[Group]) -> list[Picture]:
         (
             Curve(f"eval/{suite}/pass@1", "pass@1", 100),
             "variants_accuracy",
-            f"pass@1 on held-out {suite}",
+            f"pass@1, held out ({suite_title(suite)})",
             "pass@1 (%)",
         ),
         (Curve(first.runs[0].length_key, "length"), "variants_length", "Response length", "length (tokens)"),

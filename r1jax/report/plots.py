@@ -6,7 +6,7 @@ import re
 
 from r1jax.report.figures import Curve, Panel, Picture, Plot, draw, paper_picture
 from r1jax.report.paper import FIGURE_2, FIGURE_3
-from r1jax.report.runs import GATE, Group
+from r1jax.report.runs import GATE, Group, suite_title
 
 _AGREEMENT = 1e-4  # nats: what sampler and trainer may differ by in float32 on CPU
 
@@ -58,7 +58,7 @@ def _accuracy(group: Group, suite: str) -> Plot:
     panel = Panel("held-out accuracy (%)", tuple(curves))
     slug = "accuracy_" + re.sub(r"[^A-Za-z0-9.-]+", "_", suite)
     caption = "Compare the paper's figure 2." if group.runs[0].is_rl else ""
-    return Plot(slug, f"Accuracy on held-out {suite}", caption, (panel,))
+    return Plot(slug, f"Held-out accuracy: {suite_title(suite)}", caption, (panel,))
 
 
 def _rl_plots(group: Group) -> list[Plot]:
@@ -67,7 +67,7 @@ def _rl_plots(group: Group) -> list[Plot]:
     if not suites:
         accuracy = [_one("accuracy", "Held-out accuracy", "accuracy (%)", (_percent("eval/*/pass@1", "pass@1"),))]
     lengths = (Curve("rollout/length", "training rollouts"),)
-    lengths += tuple(Curve(f"eval/{suite}/length", f"held-out {suite}") for suite in suites)
+    lengths += tuple(Curve(f"eval/{suite}/length", f"held out: {suite_title(suite)}") for suite in suites)
     length = _one("length", "Response length", "response length (tokens)", lengths, "Compare the paper's figure 3.")
     return [*accuracy, length, *_language(), *_reward(group), *_policy(), *_machine()]
 

@@ -73,9 +73,13 @@ class Run:
 
     @property
     def suites(self) -> list[str]:
-        """Evaluation suites with a pass@1, the one with most points first; the base's gate is not among them."""
+        """Evaluation suites with a pass@1, the one with most points first, of these the one of most domains.
+
+        The base's gate is not among them.
+        """
         found = {match[1] for key in self.keys if (match := _EVAL_KEY.fullmatch(key)) and match[1] != GATE}
-        return sorted(found, key=lambda suite: (-len(self.series(f"eval/{suite}/pass@1")[0]), suite))
+        return sorted(found, key=lambda suite: (-len(self.series(f"eval/{suite}/pass@1")[0]), -suite.count("+"),
+                                            suite))
 
     @property
     def length_key(self) -> str:
@@ -220,11 +224,16 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def suite_title(suite: str) -> str:
+    """A suite's name; of several domains in one, joined by +, their number."""
+    return f"{suite.count('+') + 1} domains" if "+" in suite else suite
+
+
 def headline(run: Run) -> str:
     """A run's score in a few words: pass@1 of its main suite, else its gate, else its loss; "" where it has none."""
     if run.suites:
         first, last = run.ends(f"eval/{run.suites[0]}/pass@1")
-        return f"{run.suites[0]} pass@1 {percent(first)} → {percent(last)}"
+        return f"{suite_title(run.suites[0])} pass@1 {percent(first)} → {percent(last)}"
     gate = sorted(key for key in run.keys if key.startswith(f"eval/{GATE}/"))
     if gate:
         return ", ".join(f"{key.split('/', 2)[2]} {run.ends(key)[1]:.4g}" for key in gate[:3])

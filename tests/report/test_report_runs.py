@@ -4,7 +4,7 @@ import numpy as np
 
 from r1jax.report.figures import median_and_range, running_mean
 from r1jax.report.plots import pictures
-from r1jax.report.runs import flatten, group_runs, in_order, load_runs, natural
+from r1jax.report.runs import flatten, group_runs, headline, in_order, load_runs, natural, suite_title
 
 
 def test_series_drop_what_is_no_number_and_sort(tmp_path, builders):
@@ -27,6 +27,16 @@ def test_main_suite_has_most_points_and_largest_k(tmp_path, builders):
     assert run.suites == ["countdown", "arithmetic"]
     assert run.consensus_key("countdown") == "eval/countdown/cons@16"
     assert run.consensus_key("arithmetic") is None
+
+
+def test_of_several_domains_the_suite_of_all_comes_first(tmp_path, builders):
+    joint = "countdown+logic+code"
+    rows = [{"step": s, **{f"eval/{suite}/pass@1": 0.1 * s for suite in ("arithmetic", "countdown", joint)}}
+            for s in range(3)]
+    builders.artifact(tmp_path, "dev2@tiny", config={}, metrics=rows)
+    (run,) = load_runs(tmp_path)
+    assert run.suites == [joint, "arithmetic", "countdown"]
+    assert headline(run) == "3 domains pass@1 0.0 % → 20.0 %" and suite_title("countdown") == "countdown"
 
 
 def test_groups_differ_in_more_than_the_seed(store_root):
