@@ -257,7 +257,7 @@ def _box(axes, centre, name: str, members: Sequence[Run]) -> None:
     style = {"boxstyle": shape, "facecolor": LINE if data else PAPER, "edgecolor": edge, "linewidth": 1.3}
     axes.add_patch(FancyBboxPatch(corner, *_BOX, linestyle="-" if done else (0, (3, 2)), zorder=3, **style))
     which, score = _below(members)
-    lines = ((name, 10, "bold"), (which, 8, "normal"), (score, 8, "normal"))
+    lines = ((name, min(10, 180 / len(name)), "bold"), (which, 8, "normal"), (score, 8, "normal"))
     for offset, (text, size, weight) in zip((-0.2, 0.04, 0.22), lines, strict=True):
         axes.text(centre[0], centre[1] + offset, text, ha="center", va="center", fontsize=size, weight=weight, zorder=4)
 
