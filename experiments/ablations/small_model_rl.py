@@ -1,8 +1,8 @@
 """zero-qwen: reinforcement on the student's own base, the control that distillation is compared with.
 
 Paper: DeepSeek-R1, arXiv 2501.12948, section 4.1 (version 2, section F.1): large-scale reinforcement of Qwen2.5-32B
-reaches 47.0 % on AIME 2024, its distilled sister 72.6 %. Reinforcement takes several times the operations of
-fine-tuning here, so that the claim is put twice: where the operations are equal, and at the end (stages/spent.py).
+reaches 47.0 % on AIME 2024, its distilled sister 72.6 %. Here both are trained with about as many
+operations (r1jax/stages/spent.py counts them, row 11 of RESULTS.md's table shows them).
 
     r1jax run experiments/ablations/small_model_rl.py:tiny      two CPU cores
 """

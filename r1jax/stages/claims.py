@@ -64,6 +64,10 @@ class Runs:
         row = tables.load(path).row(name)
         if row is None or measure not in row.figures:
             raise DataError(f"The stage table {path.name} has no {measure} of {name}: make it again with {make}")
+        there = self.store.find(f"{name}@{self.version}")
+        if there is not None and row.identity.get("fingerprint") != there.fingerprint:
+            raise DataError(f"The stage table {path.name} is of another {there.ref} than the one that is there now: "
+                            f"make it again with {make}")
         return row.figures[measure].value
 
 
@@ -213,20 +217,13 @@ def _ten(runs: Runs) -> tuple[Values, Curves]:
 
 
 def _eleven(runs: Runs) -> tuple[Values, Curves]:
-    """The stage table's means over the reasoning domains; the control's also where it had taken as many operations.
-
-    That one is of the run's own held-out evaluations, the mean over the same domains.
-    """
+    """The stage table's figures, and the operations that each training took."""
     values, curves = _from_table(CLAIMS[11])(runs)
     for family in ("qwen", "llama"):
         control = runs.artifact(f"zero-{family}")
-        domains = [name for name, _ in control.config()["data"]["domains"]]
-        each = [curve(control, f"eval/{name}/pass@1") for name in domains]
-        mean = [(rows[0][0], float(np.mean([value for _, value in rows]))) for rows in zip(*each, strict=True)]
-        taught, reinforced = spent.fine_tuning(runs.artifact(f"distill-{family}")), spent.reinforcement(control)
-        values[f"zero-{family}/equal"] = spent.at_equal_operations(mean, reinforced, taught)
-        values |= {f"distill-{family}/operations": taught, f"zero-{family}/operations": reinforced[-1][1]}
-        curves[f"zero-{family}/reasoning"] = mean
+        prompt = spent.prompt_tokens(control)  # the student's questions are of the same world
+        values[f"distill-{family}/operations"] = spent.fine_tuning(runs.artifact(f"distill-{family}"), prompt)
+        values[f"zero-{family}/operations"] = spent.reinforcement(control, prompt)
     return values, curves
 
 
@@ -259,11 +256,12 @@ def measure(claim: Number, seeds: Sequence[Runs], *, command: str, date: str, ha
                           f"{', '.join(map(str, MEASURED))}.")
     rows: list[dict[str, Any]] = []
     for runs in seeds:
-        for name in KNOWN[claim].needs:
-            if name != "base":  # it is shipped
-                runs.artifact(name)
-        values, curves = MEASURED[claim](runs)
         seed = _seed_of(runs)
+        for name in KNOWN[claim].needs:
+            if name != "base" and (found := runs.artifact(name)).config().get("seed", 0) != seed:  # base is shipped
+                raise DataError(f"{found.ref} was run with the seed {found.config()['seed']} and {runs.version}'s "
+                                f"r1-zero with {seed}: run it again as another version, with --set seed={seed}.")
+        values, curves = MEASURED[claim](runs)
         if seed in [row["seed"] for row in rows]:
             raise ConfigError(f"The seed {seed} is given twice; each version is to be a run of its own seed.")
         rows.append({"seed": seed, "version": runs.version, "values": values, "curves": curves})

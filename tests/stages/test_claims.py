@@ -8,10 +8,11 @@ import pytest
 
 from r1jax.core.config import load, to_dict
 from r1jax.core.errors import ConfigError, DataError
+from r1jax.core.records import Problem
 from r1jax.eval import stage_table as tables
 from r1jax.eval.paper_claims import KNOWN
 from r1jax.eval.stage_table import Figure, Row, StageTable
-from r1jax.stages import claims, problems
+from r1jax.stages import claims, problems, spent
 from r1jax.stages.claims import Runs, measure
 from r1jax.store import Store
 
@@ -117,7 +118,7 @@ def test_claim_10_reward_truth_and_accuracy_over_the_run(root):
 
     Of the two answers to a question a good one has quality 1, nothing said 0.
     """
-    experiment = load(f"{HACKING}:tiny", ["rl.steps=32", "rl.minibatches=2", "rl.questions=16", "seed=5"])
+    experiment = load(f"{HACKING}:tiny", ["rl.steps=32", "rl.minibatches=2", "rl.questions=16"])
     draw = problems.training(experiment, None)
     rewards = {0: (0.1, 0.1), 4: (0.2, 0.4), 10: (0.5, 0.5), 20: (0.9, 0.9), 24: (0.6, 0.8), 30: (1.0, 0.8)}
     wrong = (0, 24, 30)  # steps whose second answer says nothing
@@ -145,42 +146,46 @@ def test_claim_10_without_kept_rollouts_says_what_to_keep(root):
 
 def put_table(root, figures):
     """The stage table of artifact -> measure -> figure."""
-    rows = tuple(Row(name, "tiny", {}, {what: Figure(value, 0.0, 1.0, 9) for what, value in own.items()})
+    there = {artifact.name: artifact.fingerprint for artifact in Store(root).artifacts() if artifact.version == "tiny"}
+    rows = tuple(Row(name, "tiny", {"fingerprint": there.get(name, "")},
+                     {what: Figure(value, 0.0, 1.0, 9) for what, value in own.items()})
                  for name, own in figures.items())
     (root / "evaluations").mkdir()
     (root / "evaluations" / "stage-table-tiny.json").write_text(json.dumps(StageTable("tiny", {}, rows).to_dict()))
 
 
-def test_claim_11_compares_where_the_operations_are_equal_and_at_the_end(tmp_path):
-    """Operations by hand of one layer with 160 weights: a response of 10 tokens to a prompt of 3."""
+def test_claim_11_counts_what_each_training_took(tmp_path):
+    """Operations by hand of one layer with 160 weights: responses of 10 tokens to prompts of 2 and 4."""
     model = {"type": "ModelConfig", "vocab": 8, "layers": 1, "width": 4, "heads": 1, "kv_heads": 1, "head_dim": 4,
              "ffn": 8}
-    rl = {"questions": 2, "group_size": 4, "minibatches": 4, "max_prompt_tokens": 6, "loss": {"beta": 0.0},
-          "old_logp": "sampler"}
-    control = [{"step": step, "eval/a/pass@1": one, "eval/b/pass@1": two}
-               for step, one, two in ((0, 0.0, 0.2), (4, 0.4, 0.4), (8, 0.6, 0.9))]
-    control[1:1] = [{"step": 1, "rollout/length": 10.0}]
-    control[3:3] = [{"step": 5, "rollout/length": 10.0}]
+    rl = {"questions": 2, "group_size": 4, "minibatches": 4, "loss": {"beta": 0.001}, "old_logp": "sampler"}
     # all 13 tokens see 91; sampled: 6 seen in the prompt, 4 + 5 + ... + 12 by the nine tokens that are fed back
     forward = 2 * 13 * 160 + 4 * 4 * 91 + 2 * 10 * 32
     drawn = 2 * (2 * 3 * 160 + 16 * 6) + 8 * (2 * 9 * 160 + 16 * 72 + 2 * 10 * 32)
-    rollout = drawn + 3 * 8 * forward
-    root, figures = tmp_path / "store", {}
+    root, figures, store = tmp_path / "store", {}, Store(tmp_path / "store")
+    problem = Problem("p", "countdown", "use 1 , 2 to reach 3 .", "3")
     put(root, "r1-zero@tiny")
     for family in ("qwen", "llama"):
-        config = {"seed": 0, "model": model, "rl": rl, "data": {"domains": [["a", 1.0], ["b", 1.0]]}}
-        put(root, f"zero-{family}@tiny", metrics=control, config=config)
+        with store.begin(f"zero-{family}", "tiny", fingerprint=family, config={"model": model, "rl": rl}) as control:
+            control.write_samples(1, "rollouts", [
+                general_sample(problem, 1, "", 0.0) | {"prompt_ids": ids} for ids in ([1, 2], [1, 2, 3, 4])])
+            for step in (1, 5):
+                control.log_metrics({"step": step, "rollout/length": 10.0})
+            control.finish()
         config = {"seed": 0, "model": model, "sft": {"row_length": 24, "batch": 2}}
         put(root, f"distill-{family}@tiny", metrics=[{"step": 5, "train/tokens": 20.0}], config=config)
         figures |= {f"distill-{family}": {"reasoning": 0.7, "countdown/pass@1": 0.9},
                     f"zero-{family}": {"reasoning": 0.65, "countdown/pass@1": 0.5}}
     put_table(root, figures)
-    found = values(11, Runs(Store(root), "tiny"))
-    taught = 3 * 10 * forward
-    assert found["distill-qwen/operations"] == taught and found["zero-llama/operations"] == 2 * rollout
-    share = taught / rollout  # of the first rollout's four updates, with the mean from 0.1 to 0.4
-    assert 0 < share < 1 and found["zero-qwen/equal"] == pytest.approx(0.1 + 0.3 * share)
-    assert verdicts(11, found) == [pytest.approx(0.6 - 0.3 * share), 0.05] * 2
+    found = values(11, Runs(store, "tiny"))
+    assert found["distill-qwen/operations"] == 3 * 10 * forward  # forward and backward of five updates of two
+    assert found["zero-llama/operations"] == 2 * (drawn + 8 * forward + 3 * 8 * forward)  # the reference reads once
+    assert verdicts(11, found) == [0.05, 0.05]
+
+
+def test_a_run_without_rollouts_cannot_be_counted(root):
+    with pytest.raises(DataError, match="dev1@tiny kept no rollouts, so that its operations cannot be counted"):
+        spent.prompt_tokens(Store(root).get("dev1@tiny"))
 
 
 def verdicts(claim, found):
@@ -211,8 +216,8 @@ def test_claim_6_needs_the_stage_table(runs, root):
     with pytest.raises(DataError, match="stage table of tiny, which .*: r1jax stage-table --store .* --version tiny"):
         values(6, runs)
     table = StageTable("tiny", {}, (
-        Row("r1-zero", "tiny", {}, {"countdown/readable": Figure(0.6, 0.5, 0.7, 9)}),
-        Row("dev1", "tiny", {}, {"countdown/readable": Figure(0.9, 0.8, 1.0, 9)})))
+        Row("r1-zero", "tiny", {"fingerprint": "r1-zero@tiny"}, {"countdown/readable": Figure(0.6, 0.5, 0.7, 9)}),
+        Row("dev1", "tiny", {"fingerprint": "dev1@tiny"}, {"countdown/readable": Figure(0.9, 0.8, 1.0, 9)})))
     (root / "evaluations").mkdir()
     (root / "evaluations" / "stage-table-tiny.json").write_text(json.dumps(table.to_dict()))
     assert tables.load(root / "evaluations" / "stage-table-tiny.json") == table
@@ -222,14 +227,27 @@ def test_claim_6_needs_the_stage_table(runs, root):
         values(5, runs)
 
 
+def test_a_table_of_another_artifact_and_a_run_with_another_seed_are_refused(runs, root):
+    put_table(root, {"r1-zero": {"countdown/readable": 0.6}, "dev1": {"countdown/readable": 0.9}})
+    path = root / "evaluations" / "stage-table-tiny.json"
+    path.write_text(path.read_text().replace('"dev1@tiny"', '"older"'))
+    with pytest.raises(DataError, match="stage-table-tiny.json is of another dev1@tiny than the one that is there now: "
+                                        "make it again with r1jax stage-table"):
+        values(6, runs)
+    put(root, "dev2-small-clip@tiny", seed=4)
+    with pytest.raises(DataError, match="dev2-small-clip@tiny was run with the seed 4 and tiny's r1-zero with 0: "
+                                        "run it again as another version, with --set seed=0"):
+        values("clip", runs)
+
+
 def test_what_is_missing_is_named_with_its_command(root):
     put(root, "r1-zero@tiny-seed2", metrics=evaluated(), seed=2)
-    put(root, "dev2@tiny-seed2", metrics=evaluated(), finished=False)
+    put(root, "dev2@tiny-seed2", metrics=evaluated(), finished=False, seed=2)
     second = Runs(Store(root), "tiny-seed2")
     with pytest.raises(DataError, match="needs dev2@tiny-seed2, which .* has unfinished: r1jax run experiments/"
                                         "recipe.py:tiny --until dev2 --version tiny-seed2 .* --set seed=2"):
         measure(7, [second], **ABOUT)
-    put(root, "dev2@tiny-seed2", metrics=(), finished=True)
+    put(root, "dev2@tiny-seed2", metrics=(), finished=True, seed=2)
     with pytest.raises(DataError, match="dev2-no-language@tiny-seed2, which .* does not have: r1jax run experiments/"
                                         "ablations/claims.py:tiny --until dev2-no-language --version tiny-seed2 .* "
                                         "--set seed=2"):
