@@ -140,7 +140,8 @@ def contents(root):
             found[name].append((artifact.path / "table.json").read_text())
             continue
         params = artifact.load_params(spec.abstract(artifact_model(artifact.config()["model"]), mesh))
-        logged = [{key: value for key, value in row.items() if key in ("step", "train/loss", "rollout/reward")}
+        logged = [{key: value for key, value in row.items() if key in ("step", "train/loss", "rollout/reward")
+                   or (key.startswith("eval/") and not key.endswith(("seconds", "tokens_per_second")))}
                   for row in artifact.metrics()]
         found[name] = ([np.asarray(x).tobytes() for x in jax.tree.leaves(params)], artifact.final_step(), repr(logged),
                        artifact.fingerprint)

@@ -170,9 +170,11 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of `to_dict`'s values decides what a run computes: not its devices, nor where its chat model is served.
 
     Of ``chat.endpoint`` the model's name is left, with its #. ``chat.concurrency`` and ``chat.key_variable`` stand at
-    their defaults.
+    their defaults, ``evaluation.max_time_share`` at the one that it had when fingerprints were first written.
     """
     left = {name: value for name, value in config.items() if name != "mesh"}
+    if left.get("evaluation"):
+        left["evaluation"] = {**left["evaluation"], "max_time_share": 0.25}
     if left.get("chat"):
         chat, usual = dict(left["chat"]), ChatConfig()
         _, mark, model = chat["endpoint"].partition("#")

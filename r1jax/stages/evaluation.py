@@ -1,4 +1,4 @@
-"""Held-out evaluation while a run trains: at step 0, every n steps and at the end, at a bounded share of its time."""
+"""Held-out evaluation while a run trains: at step 0, every n steps and at the end; less often if time is short."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 from r1jax.core.config import Experiment, fingerprint, identity, load, to_dict
 from r1jax.core.errors import ConfigError
 from r1jax.core.override import override
-from r1jax.core.settings import ChatConfig, MeshConfig, OptimConfig, PretrainConfig, RLConfig
+from r1jax.core.settings import ChatConfig, EvalConfig, MeshConfig, OptimConfig, PretrainConfig, RLConfig
 
 FILE = '''
 """An experiment."""
@@ -217,6 +217,11 @@ def test_fingerprint_sees_what_closures_and_partials_hold():
     assert of(functools.partial(weigh, factor=1.0)) != of(functools.partial(weigh, factor=2.0))
 
 
+def test_the_time_that_evaluations_may_take_is_no_part_of_a_run():
+    rare = experiment(evaluation=EvalConfig(max_time_share=0.1))
+    assert fingerprint(rare) == fingerprint(experiment()) != fingerprint(experiment(evaluation=EvalConfig(every=3)))
+
+
 def chatting(endpoint="http://one:8000/v1#large", **changes):
     return experiment(chat=ChatConfig(endpoint, **changes))
 
@@ -240,7 +245,9 @@ def test_identity_of_a_configuration():
     assert config["chat"]["endpoint"] == "http://one:8000/v1#large" and config["chat"]["concurrency"] == 256
     usual = to_dict(chatting(""))
     assert identity(usual)["chat"] == usual["chat"] and "mesh" in usual
-    assert identity(usual) == {name: value for name, value in usual.items() if name != "mesh"}
+    evaluation = usual["evaluation"] | {"max_time_share": 0.25}
+    assert identity(usual) == {name: value for name, value in usual.items() if name != "mesh"} | {
+        "evaluation": evaluation}
 
 
 def test_fingerprint_ignores_the_mesh_and_covers_parents_and_digests():
