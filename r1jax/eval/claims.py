@@ -147,6 +147,14 @@ def verdict(claim: Claim, result: Result) -> str:
     return REPRODUCED if all(interval.low > contrast.least for contrast, interval in found) else NOT_VISIBLE
 
 
+def verdict_and_parts(claim: Claim, result: Result) -> str:
+    """The verdict; where only some of several contrasts hold over the whole interval, with how many."""
+    said = verdict(claim, result)
+    holds = [interval.low > contrast.least for contrast, interval in zip(
+        claim.contrasts, contrasts(claim, result), strict=True)]
+    return said if said in (TOO_FEW, REPRODUCED) or len(holds) == 1 else f"{said} ({sum(holds)} of {len(holds)} hold)"
+
+
 def _number(of: Callable[[Values], float], seed: Seed, result: Result) -> float:
     try:
         return float(of(seed.values))
@@ -220,7 +228,7 @@ def table(results: Mapping[Number, Result], known: Mapping[Number, Claim]) -> st
         if number in results:
             result = results[number]
             lines.append("| " + " | ".join((
-                titled(claim), claim.paper, ". ".join(ours(claim, result)), verdict(claim, result),
+                titled(claim), claim.paper, ". ".join(ours(claim, result)), verdict_and_parts(claim, result),
                 f"`{result.command}` ({result.date})")) + " |")
     missing = not_measured(results, known)
     more = ["", missing] if missing else []

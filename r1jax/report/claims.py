@@ -16,7 +16,8 @@ from r1jax.report.markup import safe, table
 TITLE = "Claims"
 _NOTE = (
     "Ours are means over seeds with Student's 95 % intervals. Reproduced: what the claim says holds over the whole "
-    "interval. Not reproduced: over none of it. Otherwise, or with fewer than three seeds, nothing is said."
+    "interval. Not reproduced: a part of it over none of the interval. Otherwise, or with fewer than three seeds, "
+    "nothing is said. In brackets: how many of a claim's parts hold."
 )
 
 
@@ -44,7 +45,7 @@ def claims_section(found: Mapping[Number, Result]) -> str:
     for number, result in found.items():
         claim = KNOWN[number]
         values, contrasts = claims.ours(claim, result)
-        rows.append((claims.titled(claim), claim.paper, (contrasts, values), claims.verdict(claim, result),
+        rows.append((claims.titled(claim), claim.paper, (contrasts, values), claims.verdict_and_parts(claim, result),
                      (result.command, result.date)))
     head = ("claim", "the paper's figure", "ours", "verdict", "command")
     notes = [_NOTE, *filter(None, [claims.not_measured(found, KNOWN)])]

@@ -53,6 +53,17 @@ def test_verdicts(tmp_path, rows, said):
     assert claims.verdict(GAIN, result(tmp_path, rows)) == said
 
 
+@pytest.mark.parametrize("rows, claim, said", [
+    ([(0.1, 0.40), (0.1, 0.41), (0.1, 0.42)], 4, f"{NOT_REPRODUCED} (1 of 2 hold)"),
+    ([(0.1, 0.48), (0.1, 0.50), (0.1, 0.53)], 4, f"{NOT_VISIBLE} (1 of 2 hold)"),
+    ([(0.1, 0.80), (0.1, 0.81), (0.1, 0.82)], 4, REPRODUCED),
+    ([(0.1, 0.3), (0.2, 0.1), (0.1, 0.2)], 3, NOT_VISIBLE),
+    ([(0.1, 0.9), (0.1, 0.9)], 4, TOO_FEW),
+])
+def test_a_verdict_says_how_many_parts_hold(tmp_path, rows, claim, said):
+    assert claims.verdict_and_parts(KNOWN[claim], result(tmp_path, rows, claim)) == said
+
+
 def test_every_contrast_has_to_hold(tmp_path):
     """The gain is there; b is 0.4, whose bound is 0.5; and with b about the bound nothing is seen."""
     assert claims.verdict(TWICE, result(tmp_path, [(0.1, 0.40), (0.1, 0.41), (0.1, 0.42)], 4)) == NOT_REPRODUCED
