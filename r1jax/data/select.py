@@ -134,6 +134,26 @@ def systematic(shares: Sequence[float], total: int, start: float) -> list[int]:
     return np.bincount(places, minlength=len(ends)).tolist()
 
 
+def check_shares(field: str, rows: Sequence[tuple[str, float]]) -> None:
+    """Refuses (name, share) rows of a setting that share nothing out.
+
+    Raises:
+      ConfigError: no rows, a name that is there twice, a share that is negative or no number, or none that is positive.
+    """
+    if not rows:
+        raise ConfigError(f"{field} is empty; give (name, share) rows.")
+    names = [name for name, _ in rows]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ConfigError(f"{field} names {', '.join(twice)} more than once; add the shares up in one row.")
+    if not _are_shares([share for _, share in rows]):
+        told = ", ".join(f"{name} the share {share}" for name, share in rows)
+        raise ConfigError(f"{field} gives {told}; give numbers of 0 or more, at least one of them positive.")
+
+
+def _are_shares(shares: Sequence[float]) -> bool:
+    return all(share >= 0 for share in shares) and 0 < sum(shares) < math.inf
+
+
 def _check(shares: Sequence[float]) -> None:
-    if not shares or any(not math.isfinite(share) or share < 0 for share in shares) or not math.fsum(shares):
+    if not _are_shares(shares):
         raise ConfigError(f"The shares {list(shares)} are no shares; give numbers of 0 or more, one of them positive.")

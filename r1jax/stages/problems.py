@@ -19,6 +19,7 @@ from r1jax.core.settings import DataConfig, RLConfig
 from r1jax.data import problems as files
 from r1jax.data import select, sources
 from r1jax.data.sets.fields import LANGUAGES, language_of
+from r1jax.data.world import corpus
 from r1jax.data.world.corpus import world_problems
 from r1jax.rewards import accuracy
 from r1jax.stages.context import Context
@@ -29,6 +30,33 @@ HELD_OUT_SEED = 20250122  # the same held-out questions for every seed, so that 
 
 Sides = tuple[tuple[Problem, ...], tuple[Problem, ...]]
 """Problems to train on, and those that are held out."""
+
+
+def check(experiment: Experiment) -> None:
+    """Refuses shares of questions that are none, of the run and of its last part, before anything is begun or read.
+
+    Raises:
+      ConfigError: names the setting: data.domains, data.languages, data.mixture or those of rl.last_part.
+    """
+    data, last = experiment.data, experiment.rl and experiment.rl.last_part
+    if experiment.sft and not experiment.evaluation.problems:
+        return  # records alone are read, and no questions
+    if data.mixture:
+        select.check_shares("data.mixture", data.mixture)
+    if last and last.mixture:
+        select.check_shares("rl.last_part.mixture", last.mixture)
+    select.check_shares("data.languages", data.languages)
+    if _is_world(data):
+        corpus.check_languages(name for name, _ in data.languages)
+        _check_domains("data.domains", data.domains)
+    _file_domain(data)
+    if last and last.domains and _is_world(last_part_data(experiment)):
+        _check_domains("rl.last_part.domains", last.domains)
+
+
+def _check_domains(field: str, rows: Sequence[tuple[str, float]]) -> None:
+    select.check_shares(field, rows)
+    corpus.check_domains((name for name, _ in rows), field)
 
 
 def digests(experiment: Experiment) -> dict[str, str]:
@@ -128,6 +156,18 @@ def _is_world(data: DataConfig) -> bool:
     return not data.mixture and data.source == "world"
 
 
+def _file_domain(data: DataConfig) -> str:
+    """The domain of a file's problems.
+
+    Raises:
+      ConfigError: none is named.
+    """
+    if not data.domains:
+        raise ConfigError("data.domains is empty; its first row names the domain of a file's questions, such as "
+                          "(('math', 1.0),).")
+    return data.domains[0][0]
+
+
 def _shares(data: DataConfig) -> tuple[list[str], list[float]]:
     """The sources and their shares.
 
@@ -188,7 +228,7 @@ def _sides(data: DataConfig, source: str, collects: bool = False) -> Sides:
     local = sources.paths(source) if sources.is_named(source) else [Path(source)]
     local += [Path(data.pass_rates)] if data.pass_rates else []
     stamps = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in local if path.is_file())
-    return _read(source, data.question_field, data.answer_field, data.domains[0][0], data.pass_rate, data.pass_rates,
+    return _read(source, data.question_field, data.answer_field, _file_domain(data), data.pass_rate, data.pass_rates,
                  languages, collects, stamps)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import jax
@@ -31,10 +31,23 @@ from r1jax.stages.embedded import adopt
 from r1jax.store import Artifact, Store
 from r1jax.text import tokenizer as tokenizers
 
+Check = Callable[[Experiment, Context], None]
+
+
+def _asking(check: Check) -> Check:
+    """A stage's check, after one of the shares of the questions that it draws."""
+    def both(experiment: Experiment, context: Context) -> None:
+        problems.check(experiment)
+        check(experiment, context)
+
+    return both
+
+
 # what a stage refuses is refused before its artifact is begun
-CHECKS = {module.run: module.check for module in (
-    annotate, cold_start, general_data, preferences, pretrain, rejection, reward_model, rl, sft)}
-CHECKS |= {world_chat.write: world_chat.check_records, world_chat.train: sft.check}
+CHECKS: dict[Callable, Check] = {module.run: _asking(module.check) for module in (
+    cold_start, general_data, preferences, pretrain, rejection, rl, sft)}
+CHECKS |= {module.run: module.check for module in (annotate, reward_model)}
+CHECKS |= {world_chat.write: world_chat.check_records, world_chat.train: _asking(sft.check)}
 
 
 def run_experiment(experiment: Experiment, store_root: str, version: str | None = None) -> Artifact:

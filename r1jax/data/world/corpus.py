@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from r1jax.core.errors import ConfigError, DataError
 from r1jax.core.records import Problem
 from r1jax.core.tags import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN
+from r1jax.data import select
 from r1jax.data.world import countdown, domains, general, wording
 
 # domain -> share of documents
@@ -17,6 +18,7 @@ BOXED_SHARE = 0.3  # of the tagged documents: the answer boxed, as solutions hav
 BARE_SHARE = 0.6  # of these: without tags; the others keep those of the thought
 CHINESE_SHARE = 0.3
 DOMAINS = ("countdown", *domains.DOMAINS, "open")
+LANGUAGES = ("en", "zh")
 _AFTER_THE_BASE = {"general": general.draw, "open": general.open_question}  # questions that the base has not read
 
 
@@ -60,15 +62,26 @@ def documents(seed: int, count: int, mixture: dict[str, float] = MIXTURE, boxed:
         yield document(rng, mixture, boxed)
 
 
-def check_domains(names: Iterable[str]) -> None:
-    """Refuses domains of which the world has no questions.
+def check_domains(names: Iterable[str], field: str = "data.domains") -> None:
+    """Refuses domains of which the world has no questions; `field` is the setting that names them.
 
     Raises:
       ConfigError: names them, and those there are.
     """
     if unknown := [name for name in names if name not in DOMAINS]:
-        raise ConfigError(f"data.domains asks for {', '.join(unknown)}, of which the tiny world has no questions; its "
+        raise ConfigError(f"{field} asks for {', '.join(unknown)}, of which the tiny world has no questions; its "
                           f"domains are {', '.join(DOMAINS)}.")
+
+
+def check_languages(names: Iterable[str]) -> None:
+    """Refuses languages in which the world has no questions.
+
+    Raises:
+      ConfigError: names them, and those there are.
+    """
+    if unknown := [name for name in names if name not in LANGUAGES]:
+        raise ConfigError(f"data.languages asks for {', '.join(unknown)}, in which the tiny world has no questions; "
+                          f"its languages are {', '.join(LANGUAGES)}.")
 
 
 def world_problems(seed: int, count: int, *, split: str, shares: dict[str, float], languages: dict[str, float],
@@ -78,8 +91,15 @@ def world_problems(seed: int, count: int, *, split: str, shares: dict[str, float
     Args:
       shares: domain -> share. languages: language -> share.
       unique: draw no question id twice (a domain that has too few raises after many tries).
+
+    Raises:
+      ConfigError: a domain or a language that the world does not have, or shares that are none.
+      DataError: it has fewer questions.
     """
     check_domains(shares)
+    check_languages(languages)
+    select.check_shares("data.domains", tuple(shares.items()))
+    select.check_shares("data.languages", tuple(languages.items()))
     rng = random.Random(f"problems/{split}/{seed}")
     found: dict[str, Problem] = {}
     drawn: list[Problem] = []
