@@ -11,6 +11,7 @@ import jax
 
 from r1jax.core.config import Experiment
 from r1jax.core.errors import ConfigError, DataError
+from r1jax.core.records import NO_ANSWER, UNREADABLE_ANSWER, UNREADABLE_GOLD, Verdict
 from r1jax.data.world.wording import TINY
 from r1jax.rewards import verdicts
 from r1jax.rewards.chat import Chat, Reply, Request
@@ -26,7 +27,8 @@ from r1jax.text.wording import Ask, Wording
 Content = TypeVar("Content")
 WORDINGS = MappingProxyType({wording.name: wording for wording in (PAPER, TINY)})
 MOST_REFUSED, MOST_MALFORMED = 0.1, 0.5  # shares of the replies to a part's requests of a kind: beyond, the run stops
-ENOUGH_REPLIES = 32  # to say of a chat model that it does not keep to the form
+ENOUGH_REPLIES, ENOUGH_ALIKE = 32, 6  # to say of a chat model that it does not keep to the form: most of them, or all
+UNASKED = (NO_ANSWER, UNREADABLE_ANSWER, UNREADABLE_GOLD)  # verdicts that rewards/judge.py gives without asking
 MALFORMED, NO_REPLY = "chat model's reply malformed", "chat model did not reply"
 
 
@@ -128,12 +130,14 @@ def attended(chat: Chat) -> Chat:
 def refuse_nonsense(asked_for: str, malformed: int, replies: int) -> None:
     """Stops where a chat model does not keep to the form of its replies; a few such are left out and counted.
 
-    What an endpoint replied so is not kept (`open_chat`).
+    What an endpoint replied so is not kept (`open_chat`). Of fewer replies than ENOUGH_ALIKE nothing is said: they are
+    in the table of what was removed.
 
     Raises:
-      DataError: most of at least ENOUGH_REPLIES replies are malformed.
+      DataError: most of at least ENOUGH_REPLIES replies are malformed, or all of at least ENOUGH_ALIKE.
     """
-    if replies >= ENOUGH_REPLIES and malformed > MOST_MALFORMED * replies:
+    most = replies >= ENOUGH_REPLIES and malformed > MOST_MALFORMED * replies
+    if most or (replies >= ENOUGH_ALIKE and malformed == replies):
         raise DataError(f"{malformed} of {replies} replies of the chat model, asked for {asked_for}, cannot be read. "
                         "If its endpoint serves another model than it should, put that right and give the same "
                         "command again: nothing has to be deleted, what could be read is kept and the rest is asked "
@@ -141,12 +145,22 @@ def refuse_nonsense(asked_for: str, malformed: int, replies: int) -> None:
                         "--version NEW.")
 
 
+def refuse_odd_verdicts(found: Sequence[Verdict]) -> None:
+    """`refuse_nonsense` of a judge's verdicts on answers; those for which nothing was asked do not count.
+
+    Raises:
+      DataError: as `refuse_nonsense`.
+    """
+    kinds = [verdict.kind for verdict in found if verdict.kind not in UNASKED]
+    refuse_nonsense("a verdict on an answer", kinds.count(verdicts.MALFORMED), len(kinds))
+
+
 def told(ask: Ask[Content], replies: Sequence[Reply], asked_for: str, malformed: str = MALFORMED,
          silent: str = NO_REPLY) -> list[tuple[Content | None, str]]:
     """(what a reply says, "") or (None, the name under which it is counted) of each.
 
     Raises:
-      DataError: most of them cannot be read.
+      DataError: as `refuse_nonsense`.
     """
     names = {verdicts.MALFORMED: malformed, verdicts.NO_REPLY: silent, "": ""}
     found = [(said, names[why]) for said, why in (heard(ask, reply) for reply in replies)]

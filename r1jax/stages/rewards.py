@@ -28,7 +28,6 @@ from r1jax.core.errors import ConfigError
 from r1jax.core.records import Completion, Problem, Verdict
 from r1jax.core.settings import RLConfig
 from r1jax.rewards import accuracy, combine, judge, learned
-from r1jax.rewards.verdicts import MALFORMED
 from r1jax.stages import chat
 from r1jax.stages.context import Context
 from r1jax.stages.policies import reward_scorer
@@ -200,7 +199,7 @@ def _judge(experiment: Experiment, context: Context) -> Judge:
 
     def verdicts(problems: Sequence[Problem], completions: Sequence[Completion]) -> Sequence[Verdict]:
         found = grade(problems, completions)
-        chat.refuse_nonsense("a verdict on an answer", sum(one.kind == MALFORMED for one in found), len(found))
+        chat.refuse_odd_verdicts(found)
         return found
 
     return verdicts

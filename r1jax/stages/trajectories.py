@@ -23,12 +23,11 @@ from r1jax.data.world import corpus
 from r1jax.rewards import accuracy, judge, readability
 from r1jax.rewards import format as response_form
 from r1jax.rewards.chat import Chat
-from r1jax.rewards.verdicts import MALFORMED
 from r1jax.sampler.responses import respond
 from r1jax.sampler.sampling import Sampling
 from r1jax.stages import collecting, problems
 from r1jax.stages.budget import at_least_one
-from r1jax.stages.chat import refuse_nonsense
+from r1jax.stages.chat import refuse_odd_verdicts
 from r1jax.stages.context import Context
 from r1jax.stages.policies import Policy
 from r1jax.store import Artifact
@@ -95,7 +94,7 @@ def verdicts(rows: Sequence[Sampled], config: CollectConfig, chat: Chat | None, 
     ruled = spread(by_rule, grade)
     said = judge.correctness(chat, [judge.Row(row.problem.question, row.problem.answer, row.text) for row in by_judge],
                              wording=wording) if by_judge else []
-    refuse_nonsense("a verdict on an answer", sum(verdict.kind == MALFORMED for verdict in said), len(said))
+    refuse_odd_verdicts(said)
     found = {id(row): verdict for row, verdict in zip(by_judge, said, strict=True)}
     found |= {id(row): Verdict(*verdict) for row, verdict in zip(by_rule, ruled, strict=True)}
     return [found.get(id(row), Verdict(True, UNCHECKED)) for row in rows]

@@ -86,14 +86,26 @@ def test_a_server_that_is_down_is_told_before_requests_that_are_refused():
 
 
 @given(st.integers(0, 200), st.integers(0, 200))
-def test_nonsense_is_more_than_half_of_enough(malformed, replies):
-    nonsense = replies >= 32 and 2 * malformed > replies
+def test_nonsense_is_more_than_half_of_enough_or_all_of_a_few(malformed, replies):
+    nonsense = (replies >= 32 and 2 * malformed > replies) or (replies >= 6 and malformed >= replies)
+    malformed = min(malformed, replies)
     try:
         chats.refuse_nonsense("a verdict", malformed, replies)
     except DataError as told:
         assert nonsense and str(told).startswith(f"{malformed} of {replies} replies of the chat model, asked for a ver")
     else:
         assert not nonsense
+
+
+@pytest.mark.parametrize(("malformed", "replies", "stops"), [
+    (5, 5, False), (6, 6, True), (6, 7, False), (31, 31, True), (30, 31, False), (16, 32, False), (17, 32, True),
+])
+def test_where_nonsense_begins(malformed, replies, stops):
+    if not stops:
+        assert chats.refuse_nonsense("a verdict", malformed, replies) is None
+        return
+    with pytest.raises(DataError, match=f"^{malformed} of {replies} replies of the chat model"):
+        chats.refuse_nonsense("a verdict", malformed, replies)
 
 
 def test_what_replies_say_or_why_they_are_not_counted_as_said():

@@ -76,7 +76,11 @@ def test_a_refiner_that_talks_nonsense_stops_the_run():
     rows = [row for n in range(11) for row in said(sum_of(n), solved(n, thought=TRIED))]  # 3 replies each
     with pytest.raises(DataError, match="22 of 33 replies .* asked for a readable thought, cannot be read"):
         refining.refine(rows, Clerk(lambda text: None if text.startswith("sum up") else "<"), TINY, {})
-    assert refining.refine(rows[:10], Clerk(lambda text: "<"), TINY, {}) == []  # too few to say so
+    with pytest.raises(DataError, match="6 of 6 replies .* asked for a readable thought, cannot be read"):
+        refining.refine(rows[:2], Clerk(lambda text: "<"), TINY, {})
+    counts = {}
+    assert refining.refine(rows[:1], Clerk(lambda text: "<"), TINY, counts) == []  # too few to say so
+    assert counts == {"countdown": {"refiner's reply malformed": 1}}
 
 
 def test_nothing_is_asked_where_there_is_nothing():
@@ -206,6 +210,10 @@ def test_a_translator_that_talks_nonsense_stops_the_run():
 TEXTS = ("", "good", "a < b", "wait . ", "x" * 300, "\u2028", "不对", "?")
 
 
+def readable(text):
+    return text.strip() and "<" not in text
+
+
 @given(st.lists(st.lists(st.sampled_from(TEXTS), min_size=3, max_size=3), max_size=8))
 def test_every_sample_is_refined_or_counted(drawn):
     rows, counts = [], {}
@@ -214,10 +222,18 @@ def test_every_sample_is_refined_or_counted(drawn):
         trajectories.count(counts, row.problem, "asked")
         rows.append(row)
     replies = (reply for three in drawn for reply in three)
-    refined = refining.refine(rows, lambda requests: [Reply(next(replies)) for _ in requests], TINY, counts)
+
+    def chat(requests):
+        return [Reply(next(replies)) for _ in requests]
+
+    if len(drawn) >= 2 and not any(readable(text) for three in drawn for text in three):
+        with pytest.raises(DataError, match=f"{3 * len(drawn)} of {3 * len(drawn)} replies"):
+            refining.refine(rows, chat, TINY, counts)
+        return
+    refined = refining.refine(rows, chat, TINY, counts)
     kept = [row.problem.id for row, _ in refined]
     assert kept == [row.problem.id for row, three in zip(rows, drawn, strict=True)
-                    if all(text.strip() and "<" not in text for text in three)]
+                    if all(map(readable, three))]
     for row, _ in refined:
         trajectories.count(counts, row.problem, "kept")
         assert row.text.startswith("<think> ") and row.text.count("<") == 2

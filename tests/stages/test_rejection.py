@@ -148,6 +148,21 @@ def test_a_judge_with_few_faults_leaves_those_samples_out(run):
     assert adds_up(table)
 
 
+def test_a_judge_of_nonsense_stops_a_part_that_asks_little_and_a_good_one_goes_on(run, tmp_path):
+    """A part has two open questions with five samples each, of which one has no answer to ask about."""
+    questions, collect = [colour_of(1), colour_of(2), sum_of(4), sum_of(5)], replace(JUDGED, questions=4)
+    whole = files(run(name="whole", questions=questions, collect=collect))
+    with pytest.raises(DataError, match="^8 of 8 replies of the chat model, asked for a verdict on an answer, cannot"):
+        run(Clerk(lambda text: "hm"), questions=questions, collect=collect)
+    assert files(Store(tmp_path / "store").get("records@micro")) == {}
+    assert files(run(questions=questions, collect=collect)) == whole
+
+
+def test_where_too_little_is_asked_to_say_so_the_table_tells_of_nonsense(run):
+    with pytest.raises(DataError, match=r"nothing is left of open;(?s:.*)malformed reply +0 +12 +12\n"):
+        run(Clerk(lambda text: "hm"))
+
+
 @pytest.mark.parametrize("part", [0, 1, 2])
 def test_a_judge_that_goes_down_is_waited_for_and_nothing_is_lost(run, tmp_path, part):
     whole = files(run(name="whole"))
