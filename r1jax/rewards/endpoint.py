@@ -39,6 +39,7 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 30.0
 NO_KEY = "OPENAI_API_KEY, or name one with --api-key-env"
 FEW = 2  # further attempts where nothing ever answered
 REFUSALS = 32  # without a single answer: then it is not the texts
+ABSENT = "start its server, or correct the URL, and give the same command again: it goes on from there"
 BUSY = (408, 409, 425, 429)
 
 
@@ -220,7 +221,8 @@ class Endpoint:
         except TimeoutError:
             return Reply("", "", error=f"no reply within {deadline:g} seconds, the last time because: {fault.text}")
         if fault.blame == "settings" or (fault.blame == "absent" and not call.answered):
-            raise self._error(fault.text)
+            absent = fault.blame == "absent"
+            raise self._error(f"{fault.text}; {ABSENT}" if absent else fault.text)
         call.refused += fault.blame in ("request", "answer")
         return Reply("", "", error=fault.text, refused=fault.blame == "request")
 
