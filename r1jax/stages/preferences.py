@@ -7,7 +7,8 @@ unsafe.
 
 Questions say in ``meta["set"]`` to which of the two sets they belong. Pairs are of the helpful set. Labels are of the
 harmless set and of the requests that look like it (``meta["request"]``), lest every request be unsafe. A question
-without a set is taken for either.
+without a set is taken for either. Questions of the other set are not put to the policy; the table has the pairs or
+responses that they would have given as asked and as `OTHER_SET`.
 
     ARTIFACT/records/NNNNN.array_record
       preferences  problem, domain, language, question, set "helpful", source, chosen, rejected (whole responses),
@@ -45,8 +46,8 @@ from r1jax.store import Artifact
 from r1jax.store.hosts import on_primary
 from r1jax.text.wording import Wording
 
-UNDECIDED = "no clear preference"
-HELPFUL, HARMLESS = "helpful", "harmless"
+UNDECIDED, OTHER_SET = "no clear preference", "of another set"
+GENERAL, HELPFUL, HARMLESS = "general", "helpful", "harmless"
 ENOUGH_VOTES = 32  # of one part, to say of a judge that it has one label only
 
 Sample = Callable[[Sequence[Problem], int], list[Sampled]]
@@ -90,6 +91,10 @@ def check(experiment: Experiment, context: Context) -> None:
                               "largest difference there is.")
         if not 0 < pairs.length_share < 1:
             raise ConfigError(f"pairs.length_share={pairs.length_share} must lie between 0 and 1.")
+    if other := [domain for domain in problems.domains_of(experiment.data) if domain != GENERAL]:
+        raise ConfigError(f"{experiment.name} would ask questions of {', '.join(other)}, and reward models are of "
+                          "general questions alone; set data.domains to (('general', 1.0),), or name files of such "
+                          "questions (helpful=FILE, harmless=FILE).")
     if "policy" not in {role for role, _ in experiment.parents}:
         raise ConfigError(f"{experiment.name} needs a parent in the role 'policy', whose responses are judged.")
 
@@ -126,6 +131,26 @@ def source(experiment: Experiment, context: Context) -> Source:
                   chats.wording(experiment), bool(experiment.chat.endpoint))
 
 
+def _of_set(drawn: Sequence[Problem], wanted: Callable[[Problem], bool], each: int, counts: Counts) -> list[Problem]:
+    """The questions of the set that is asked; of the others the `each` records that a question may give are counted."""
+    asked = []
+    for problem in drawn:
+        if wanted(problem):
+            asked.append(problem)
+        else:
+            for reason in (ASKED, OTHER_SET):
+                counts.setdefault(problem.domain, Counter())[reason] += each
+    return asked
+
+
+def _wants_pairs(problem: Problem) -> bool:
+    return problem.meta.get("set", HELPFUL) == HELPFUL
+
+
+def _wants_labels(problem: Problem) -> bool:
+    return problem.meta.get("set", HARMLESS) == HARMLESS or "request" in problem.meta
+
+
 # Preferences.
 
 
@@ -135,7 +160,7 @@ def make_pairs(experiment: Experiment, given: Source) -> Callable[[int], Part]:
 
     def make(part: int) -> Part:
         counts: Counts = {}
-        asked = [p for p in given.draw(part) if p.meta.get("set", HELPFUL) == HELPFUL]
+        asked = _of_set(given.draw(part), _wants_pairs, config.samples // 2, counts)
         rows = given.sample(asked, part) if asked else []
         pairs = []
         for at in range(0, len(rows), config.samples):
@@ -212,7 +237,7 @@ def make_labels(experiment: Experiment, given: Source) -> Callable[[int], Part]:
 
     def make(part: int) -> Part:
         counts: Counts = {}
-        asked = [p for p in given.draw(part) if p.meta.get("set", HARMLESS) == HARMLESS or "request" in p.meta]
+        asked = _of_set(given.draw(part), _wants_labels, config.samples, counts)
         rows, taken, texts = [], Counter(), set()
         for row in given.sample(asked, part) if asked else ():
             count(counts, row.problem, ASKED)

@@ -168,6 +168,19 @@ def _file_domain(data: DataConfig) -> str:
     return data.domains[0][0]
 
 
+def domains_of(data: DataConfig) -> list[str]:
+    """The domains that a run asks questions of, each once: the world's, or those of its sets and files."""
+    if _is_world(data):
+        return [name for name, share in data.domains if share > 0]
+    known = {**sources.SETS, **sources.OWN}
+    found = []
+    for source in [source for source, share in data.mixture if share > 0] or [data.source]:
+        name = source.partition("=")[0].partition(":")[0]
+        own = known[name].domain if name in known else name
+        found.append(own if sources.is_named(source) else _file_domain(data))
+    return list(dict.fromkeys(found))
+
+
 def _shares(data: DataConfig) -> tuple[list[str], list[float]]:
     """The sources and their shares.
 

@@ -116,15 +116,6 @@ def test_at_most_so_many_pairs_of_a_question_are_kept():
     assert part.counts["general"] == {"asked": 3, "kept": 2, SURPLUS: 1}
 
 
-def test_questions_of_the_other_set_are_not_asked():
-    asked = [question(0), question(1, "harmless"), question(2, "helpful", request="x")]
-    answers = [["gold gold", "a", "b", "c"]] * 3
-    part = preferences.make_pairs(experiment(), source(gold([]), answers, asked))(0)
-    assert {row["problem"] for row in part.rows} == {"general/0", "general/2"}
-    part = preferences.make_labels(experiment(SAFETY), source(safe([]), answers, asked))(0)
-    assert {row["problem"] for row in part.rows} == {"general/1", "general/2"}
-
-
 # Judges that fail.
 
 
