@@ -95,6 +95,9 @@ def load(experiment: Experiment, context: Context) -> tuple[list[Example], dict[
         raise DataError(f"Nothing of {names} is left to train a reward model on: {told}. Collect more, or change "
                         "reward_model.sets, part or row_length.")
     _refuse_one_sided(config, kept, names)
+    if config.kind == "pairs" and not any(map(_longer, kept)):
+        log.warn(f"In all {len(kept)} pairs of {names} both texts are of one length, so whether the model likes length "
+                 "cannot be measured on them.")
     return kept, dict(left_out)
 
 
@@ -129,23 +132,48 @@ def read_part(response: str, part: str) -> str | None:
     return response_form.summary_of(response) if part == "summary" else response
 
 
-def _refuse_one_sided(config: RewardModelConfig, examples: Sequence[Example], names: str) -> None:
-    """Refuses examples from which a constant, or length alone, is learned."""
+def _refuse_one_sided(config: RewardModelConfig, examples: Sequence[Example], of: str) -> None:
+    """Refuses examples from which a constant, or length alone, is learned. of: what they are of, in words."""
+    told = _one_sided(config, examples, of)
+    if told and config.kind == "labels":
+        raise DataError(f"{told}, so a reward model would learn nothing but that; collect responses of the other "
+                        "label, too, to several questions.")
+    if told:
+        raise DataError(f"{told}, so a reward model would learn length and nothing else; balance the pairs' lengths "
+                        "(pairs.length_share).")
+
+
+def _one_sided(config: RewardModelConfig, examples: Sequence[Example], of: str) -> str:
+    """That all examples have one label, or all pairs of texts of unequal length the longer one on one side; or ""."""
     if config.kind == "labels":
         labels = {example.label for example in examples}
-        if len(labels) == 1:
-            what = "safe" if labels == {1.0} else "unsafe"
-            raise DataError(f"All {len(examples)} responses of {names} are labelled {what}, so a reward model would "
-                            "learn nothing but that; collect responses of the other label, too.")
-        return
-    longer = {np.sign(len(example.texts[0]) - len(example.texts[1])) for example in examples}
-    if longer == {0}:
-        log.warn(f"In all {len(examples)} pairs of {names} both texts are of one length, so whether the model likes "
-                 "length cannot be measured on them.")
-    elif len(longer) == 1:
-        what = "longer" if longer == {1} else "shorter"
-        raise DataError(f"In all {len(examples)} pairs of {names} the chosen text is the {what} one, so a reward model "
-                        "would learn length and nothing else; balance the pairs' lengths (pairs.length_share).")
+        what = "safe" if labels == {1.0} else "unsafe"
+        return f"All {len(examples)} responses of {of} are labelled {what}" if len(labels) == 1 else ""
+    unequal = [side for side in map(_longer, examples) if side]
+    if len(set(unequal)) != 1:
+        return ""
+    which = " whose texts differ in length" if len(unequal) < len(examples) else ""
+    return (f"In all {len(unequal)} pairs of {of}{which} the chosen text is the "
+            f"{'longer' if unequal[0] > 0 else 'shorter'} one")
+
+
+def _longer(pair: Example) -> int:
+    """1 where the chosen text is the longer one, -1 where the rejected one is, 0 where they are equally long."""
+    return int(np.sign(len(pair.texts[0]) - len(pair.texts[1])))
+
+
+def sides(config: RewardModelConfig, examples: Sequence[Example], names: str) -> tuple[list[Example], list[Example]]:
+    """`split` by reward_model.held_out; warns of a held-out side on which a constant, or length alone, is right.
+
+    Raises:
+      DataError: fewer than two questions, or a training side from which nothing else is learned.
+    """
+    training, held_out = split(examples, config.held_out, names)
+    _refuse_one_sided(config, training, f"{names} that are to be trained on")
+    if told := _one_sided(config, held_out, f"{names} that are held out"):
+        log.warn(f"{told}, so their examination does not tell a good reward model from a rule that reads nothing; "
+                 "raise reward_model.held_out, or collect more questions.")
+    return training, held_out
 
 
 def split(examples: Sequence[Example], share: float, names: str) -> tuple[list[Example], list[Example]]:

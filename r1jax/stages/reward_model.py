@@ -116,7 +116,7 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
     config = experiment.reward_model
     examples, left_out = reward_data.load(experiment, context)
     names = ", ".join(parent.ref for parent in context.every("data"))
-    training, held_out = reward_data.split(examples, config.held_out, names)
+    training, held_out = reward_data.sides(config, examples, names)
     steps = config.epochs * reward_data.updates_an_epoch(config, len(training))
     log.say(f"{artifact.ref}: {len(training)} {config.kind} to train on, {len(held_out)} of other questions to be "
             f"examined with, {steps} updates")
