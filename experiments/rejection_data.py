@@ -49,8 +49,9 @@ def small() -> Experiment:
         data=DataConfig(mixture=(("dapo_math_17k", 5.0), ("logic", 2.0), ("sciq", 1.0), ("taco", 1.0),
                                  ("open=open.jsonl", 1.0)), domains=(("math", 1.0),), prompt="r1"),
         chat=ChatConfig(),
-        collect=CollectConfig(questions=8192, questions_per_file=256, samples=8, keep=2, max_new_tokens=2048,
-                              max_prompt_tokens=512, slots=128, judged=("open",), decontaminate=SUITES),
+        collect=CollectConfig(questions=8192, questions_per_file=256, samples=8, keep=2, keep_in_all=True,
+                              max_new_tokens=2048, max_prompt_tokens=512, slots=128, judged=("open",),
+                              decontaminate=SUITES),
         mesh=MeshConfig(data=1, fsdp=-1),
     )
 
@@ -58,14 +59,14 @@ def small() -> Experiment:
 def paper() -> Experiment:
     """626,933 reasoning samples, in the paper's numbers by domain (its table 5).
 
-    From the paper: samples that stay by domain, several samples of each prompt, right ones alone, what is left out.
-    Not published: prompts, samples of each, how many of one stay (here 16 and at most 4), the longest paragraph (500
-    words here), temperature (1 here). Public sets are smaller than what was asked here: of mathematics Big-Math has a
-    quarter of a million problems, the others are drawn again with new samples. In the paper DeepSeek-V3 judges where
-    no rule does; table 5 does not say which of its rows hold such samples, nor how many. Here they are 2,000 of the
-    10,124 of STEM, to a thousand questions of open.jsonl, a file of your own as in `small`, of which 16,000 responses
-    are judged (the dry run, which does not know the share of a mixture's domain, counts all). Their domain is "open";
-    "stem" and "open" together have the row's number.
+    From the paper: samples that stay by domain, several samples of each prompt, right ones alone, what is left out. Not
+    published: prompts, samples of each, how many of one stay (here 16 and at most 8), the longest paragraph (500 words
+    here), temperature (1 here). Public sets are smaller than what was asked here: of mathematics Big-Math has a quarter
+    of a million problems, the others are drawn again with new samples, at most 8 in all of a problem. In the paper
+    DeepSeek-V3 judges where no rule does; table 5 does not say which of its rows hold such samples, nor how many. Here
+    they are 2,000 of the 10,124 of STEM, to a thousand questions of open.jsonl, a file of your own as in `small`, of
+    which 16,000 responses are judged (the dry run, which does not know the share of a mixture's domain, counts all).
+    Their domain is "open"; "stem" and "open" together have the row's number.
     """
     return Experiment(
         name="reasoning-data", scale="paper", stage=rejection.run, model=config.qwen2_5_32b(),
@@ -73,10 +74,11 @@ def paper() -> Experiment:
         data=DataConfig(mixture=(("big_math", 150.0), ("taco", 60.0), ("codeforces", 30.0), ("supergpqa", 5.0),
                                  ("logic", 4.0), ("open=open.jsonl", 1.0)), domains=(("math", 1.0),), prompt="r1"),
         chat=ChatConfig(concurrency=256),
-        collect=CollectConfig(questions=250_000, questions_per_file=1000, samples=16, keep=4, max_new_tokens=32_768,
-                              max_prompt_tokens=2048, slots=2048, filters=FilterConfig(paragraph=500),
-                              judged=("open",), targets=(("math", 395_285), ("code", 211_129), ("stem", 8_124),
-                                                         ("open", 2_000), ("logic", 10_395)),
+        collect=CollectConfig(questions=250_000, questions_per_file=1000, samples=16, keep=8, keep_in_all=True,
+                              max_new_tokens=32_768, max_prompt_tokens=2048, slots=2048,
+                              filters=FilterConfig(paragraph=500), judged=("open",),
+                              targets=(("math", 395_285), ("code", 211_129), ("stem", 8_124), ("open", 2_000),
+                                       ("logic", 10_395)),
                               decontaminate=SUITES),
         mesh=MeshConfig(data=-1, fsdp=64, tensor=8),
     )

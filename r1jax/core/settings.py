@@ -216,7 +216,7 @@ class CollectConfig:
 
     Attributes:
       questions: asked in all. questions_per_file: of one record file, the unit in which a killed run goes on.
-      samples: N, of each question. keep: most that stay of one question.
+      samples: N, of each question. keep: most that stay of one question of a file.
       judged: domains whose answers the chat model compares with the reference; the others have rules. unchecked:
         domains whose answers are kept as they are, right or wrong (an ablation).
       few_shot: long chains of thought that the base (role "few_shot") is shown before a question; few_shot_samples:
@@ -226,6 +226,8 @@ class CollectConfig:
       simple: domains of simple mathematics ("1+1=?"), about which a policy thinks too long: in cold start the chat
         model answers their questions in its place, `samples` times each. Needs `refine`, whose form the answers have.
       direct: domains to whose questions a response without a thought will do, because they are simple.
+      keep_in_all: whether `keep` holds for a question over all record files, should it be drawn again, and not only
+        within each of them: first come, first kept.
       targets: (domain, samples) that are kept at most; () keeps all.
       duplicates: whether equal and nearly equal samples stay. Where the same question is asked often, leaving them out
         makes rare answers as frequent as common ones.
@@ -253,6 +255,7 @@ class CollectConfig:
     decontaminate: tuple[str, ...] = ()
     simple: tuple[str, ...] = field(default=(), metadata=ADDED)
     direct: tuple[str, ...] = field(default=(), metadata=ADDED)
+    keep_in_all: bool = field(default=False, metadata=ADDED)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ ASKED, KEPT, WANTED = "asked", "kept", "wanted"
 """Counts that are no reasons for leaving something out: the first row of a table, and the last; a domain's target."""
 
 OVERLAP, REPEATED, NEAR, ENOUGH = "shares ten words with a suite", "duplicate", "near duplicate", "over target"
+SURPLUS = "not needed"  # more of a question than are to stay
 TABLE = "table.json"
 
 Row = dict[str, Any]
@@ -217,19 +218,19 @@ def suite_questions(names: Sequence[str]) -> dict[str, list[Problem]]:
 
 
 def finish_training(targets: Sequence[tuple[str, int]] = (), against: Mapping[str, Iterable[Problem]] | None = None,
-                    near: Near | None = None, duplicates: bool = False) -> Finish:
+                    near: Near | None = None, duplicates: bool = False, keep: int | None = None) -> Finish:
     """What stays of training records, first come, first kept, in their order; made anew for every `conclude`.
 
     A record is left out, and counted under the first of these that holds: it shares a run of ten words with a suite's
     question (data/decontaminate.py); the same question had the same response, but for white space, case and Unicode's
-    compatible forms; a text much like it was there; its domain has enough. Of the records only digests of 16 bytes are
-    held, and what `near` holds.
+    compatible forms; its question has `keep` records; a text much like it was there; its domain has enough. Of the
+    records only digests of 16 bytes are held, and what `near` holds.
 
     Args:
       targets: (domain, records that are kept at most) rows, which the counts have as `WANTED`; a domain without a row
         keeps all.
       against: suite -> its questions. near: where near duplicates of question and response are left out too.
-      duplicates: whether equal ones stay.
+      duplicates: whether equal ones stay. keep: records of a question (``problem``) at most; None: all.
     """
     limits = dict(targets)
     index = decontaminate.index(against) if against else None
@@ -237,6 +238,7 @@ def finish_training(targets: Sequence[tuple[str, int]] = (), against: Mapping[st
     def finish(rows: Iterable[Row]) -> tuple[Iterable[Row], Counts]:
         seen: set[bytes] = set()
         kept: dict[str, int] = {}
+        mine: dict[bytes, int] = {}
         removed: Table = {domain: {WANTED: n} for domain, n in limits.items()}
 
         def fault(row: Row) -> str:
@@ -244,11 +246,12 @@ def finish_training(targets: Sequence[tuple[str, int]] = (), against: Mapping[st
                 asked = decontaminate.texts(row["question"], row.get("meta") or {})
                 if decontaminate.shared(index, asked, row["problem"]) is not None:
                     return OVERLAP
-            said = f"{normal(row['question'])}\0{normal(row['response'])}"
-            mark = hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+            mark = _mark(f"{normal(row['question'])}\0{normal(row['response'])}")
             if mark in seen and not duplicates:
                 return REPEATED
             seen.add(mark)
+            if keep is not None and mine.get(_mark(row["problem"]), 0) >= keep:
+                return SURPLUS
             if near is not None and not near.add(f"{row['question']}\n{row['response']}"):
                 return NEAR
             domain = row["domain"]
@@ -259,6 +262,8 @@ def finish_training(targets: Sequence[tuple[str, int]] = (), against: Mapping[st
                 reason = fault(row)
                 if not reason:
                     kept[row["domain"]] = kept.get(row["domain"], 0) + 1
+                    if keep is not None:
+                        mine[_mark(row["problem"])] = mine.get(_mark(row["problem"]), 0) + 1
                     yield row
                 else:
                     counts = removed.setdefault(row["domain"], {})
@@ -267,3 +272,8 @@ def finish_training(targets: Sequence[tuple[str, int]] = (), against: Mapping[st
         return left(), removed
 
     return finish
+
+
+def _mark(text: str) -> bytes:
+    """A digest of 16 bytes."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -35,7 +35,7 @@ from r1jax.store.spread import spread
 from r1jax.text.prompts import Prompter
 from r1jax.text.wording import Wording
 
-ASKED, KEPT, SURPLUS, CUT = collecting.ASKED, collecting.KEPT, "not needed", "cut off"
+ASKED, KEPT, SURPLUS, CUT = collecting.ASKED, collecting.KEPT, collecting.SURPLUS, "cut off"
 UNCHECKED = "unchecked"
 
 Counts = dict[str, Counter]
@@ -197,7 +197,8 @@ def conclude(experiment: Experiment, artifact: Artifact) -> dict[str, float]:
     config = experiment.collect
     against = collecting.suite_questions(config.decontaminate) or None
     near = None if config.duplicates else NearDuplicates()
-    finish = collecting.finish_training(config.targets, against, near, config.duplicates)
+    finish = collecting.finish_training(config.targets, against, near, config.duplicates,
+                                        config.keep if config.keep_in_all else None)
     table = collecting.conclude(artifact, finish)
     log.say(f"{artifact.ref}: what was asked, removed and kept\n{collecting.format_table(table)}")
     return collecting.figures(table)
@@ -208,6 +209,10 @@ def check(experiment: Experiment, context: Context) -> None:
     config = experiment.collect
     if config is None:
         raise ConfigError(f"{experiment.name} collects responses: give the experiment file collect=CollectConfig(...).")
+    if config.keep_in_all and (config.duplicates or experiment.pairs):
+        why = "experiment.pairs is" if experiment.pairs else "collect.duplicates is"
+        raise ConfigError(f"collect.keep_in_all is for training records of which none are to be alike, and {why} set: "
+                          "leave one of them out.")
     readability.check(config.filters)
     collecting.check_suites(config.decontaminate)
     at_least_one({f"collect.{name}": getattr(config, name) for name in (

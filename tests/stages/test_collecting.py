@@ -207,6 +207,26 @@ def test_two_labels_left(begin):
     assert conclude(artifact, sides=lambda r: "safe" if r["label"] else "unsafe")["general"]["kept"] == 2
 
 
+def test_a_question_that_comes_again_has_no_more_records_than_are_to_stay():
+    rows = [row(1, question="q", response="a"), row(2, question="r", response="b"),
+            row(1, question="q", response="A"), row(1, question="q", response="c"),
+            row(1, question="q", response="d"), row(1, "stem", question="s", response="e")]
+    assert finished(rows) == (["logic/1", "logic/2", "logic/1", "logic/1", "stem/1"], {"logic": {"duplicate": 1}})
+    assert finished(rows, keep=2) == (["logic/1", "logic/2", "logic/1", "stem/1"],
+                                      {"logic": {"duplicate": 1, "not needed": 1}})
+    assert finished(rows, keep=1) == (["logic/1", "logic/2", "stem/1"], {"logic": {"duplicate": 1, "not needed": 2}})
+
+
+def test_what_is_left_out_for_another_reason_does_not_use_up_a_question():
+    class NotThis:
+        def add(self, text):
+            return "hm" not in text
+
+    rows = [row(1, response="hm"), row(1, response="a"), row(1, response="b")]
+    assert finished(rows, keep=1, near=NotThis()) == (["logic/1"], {"logic": {"near duplicate": 1, "not needed": 1}})
+    assert [r["response"] for r in finish_training(keep=1, near=NotThis())(rows)[0]] == ["a"]
+
+
 TEN = "one two three four five six seven eight nine ten"
 
 

@@ -107,6 +107,29 @@ def test_targets_and_questions_that_come_again(run):
                  "kept": 4}}
 
 
+def other_answers():
+    """As `answers`, with other thoughts whenever a question comes again."""
+    asked = {}
+
+    def answer(problem, sample):
+        asked[problem.id] = asked.get(problem.id, -1) + 1
+        words = ("alpha", "river", "stone", "tiger", "violet", "bread")[asked[problem.id] // 5]
+        return answers(problem, sample).replace("<think>", f"<think> {words} {words}s and then some {words} :")
+
+    return answer
+
+
+@pytest.mark.parametrize(("collect", "kept"), [({}, [6, 2]), ({"keep_in_all": True}, [2, 2])])
+def test_how_many_stay_of_a_question_in_three_parts(run, collect, kept):
+    questions = [QUESTIONS[0], QUESTIONS[2], QUESTIONS[0], QUESTIONS[4], QUESTIONS[0], sum_of(7)]
+    artifact = run(collect=replace(JUDGED, judged=(), **collect), questions=questions, answering=other_answers(),
+                   domains=("countdown",))
+    problems = [row["problem"] for row in Records(artifact.path / "records")]
+    assert [problems.count(problem.id) for problem in questions[:2]] == kept
+    table = read_json(artifact.path / "table.json")
+    assert adds_up(table) and table["countdown"]["kept"] == kept[0] + 6
+
+
 def test_the_last_part_asks_what_is_left(run):
     artifact = run(collect=replace(JUDGED, questions=5))
     assert artifact.summary()["asked"] == 25
@@ -236,6 +259,7 @@ def test_a_policy_that_writes_the_other_form_leaves_nothing(tmp_path, micro, pol
     ({"chat": None}, {}, "records needs a chat model"),
     ({}, {"judged": ()}, "There is no rule for answers of open"),
     ({}, {"samples": 0}, "collect.samples=0"),
+    ({}, {"keep_in_all": True, "duplicates": True}, "keep_in_all is for .* collect.duplicates is set: leave one"),
 ])
 def test_what_cannot_work_is_refused(changes, collect, sentence):
     domains = ("countdown",) if sentence.startswith("records needs a parent") else ("countdown", "open")
