@@ -70,8 +70,8 @@ def test_a_held_out_side_of_one_label_is_warned_of(said):
     training, held_out = reward_data.sides(LABELS, examples, "judged@micro")
     assert (len(training), len(held_out)) == (19, 2)
     assert said == ["All 2 responses of judged@micro that are held out are labelled safe, so their examination does "
-                    "not tell a good reward model from a rule that reads nothing; raise reward_model.held_out, or collect "
-                    "more questions."]
+                    "not tell a good reward model from a rule that reads nothing; raise reward_model.held_out, or "
+                    "collect more questions."]
 
 
 def test_sides_with_both_labels_are_those_of_the_split(said):
