@@ -11,7 +11,7 @@ language consistency is rewarded on all. Equations 8 to 10.
 Paper (R1): AIME 2024 79.8 %, MATH-500 97.3 %, GPQA Diamond 71.5 %, LiveCodeBench 65.9 %, AlpacaEval 2 87.6 %, ArenaHard
 92.3 %; the last two are 25 and 17 points above dev3's.
 What the paper's scale takes (--dry-run --prompt-tokens 160 --response-tokens 5400): 106 rollouts with 868,352
-responses, 4.7e9 sampled tokens, 2.1e21 operations, of which 9.8e20 are training.
+responses, 4.7e9 sampled tokens, 2.0e21 operations, of which 9.8e20 are training.
 small, paper: not run.
 """
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from r1jax.core.config import Experiment
 from r1jax.models import flops, spec
 from r1jax.stages.budget import budget_at
+from r1jax.stages.problems import domains_of, last_part_data, last_part_from
 
 PROMPT = 256  # tokens of a prompt where no limit says; an eighth of the row or budget where that is less
 REPLY = 128  # tokens of a chat model's reply to a judge's question
@@ -145,9 +146,12 @@ def _pretraining(experiment: Experiment, found: Cost) -> Cost:
 
 
 def _reinforcement(experiment: Experiment, found: Cost, lengths: Lengths) -> Cost:
-    """Rollouts as if one try were enough (dynamic sampling); a learned reward reads every response of its part."""
+    """Rollouts as if one try were enough (dynamic sampling).
+
+    One reward model reads each response to a general question, the whole of it: the helpful one, which reads the
+    summary, whose length is not known, takes less.
+    """
     rl, model = experiment.rl, experiment.model
-    learned = sum(role == "reward" for role, _ in experiment.parents)
     passes = bool(rl.loss.beta) + (rl.old_logp == "trainer")
     samples = rl.questions * rl.group_size
     sampled, scored, trained = Work(), Work(), Work()
@@ -155,12 +159,26 @@ def _reinforcement(experiment: Experiment, found: Cost, lengths: Lengths) -> Cos
         response = lengths.response or budget_at(rl.max_new_tokens, step) // 2
         sampled = sampled.plus(sampling(model, found.prompt, response, rl.questions, rl.group_size))
         scored = scored.plus(reading(model, found.prompt, response, samples * passes))
-        unscored = (rl.loss.critic is not None) + learned * (
-            rl.last_part is None or step >= rl.steps - rl.last_part.steps)
-        scored = scored.plus(reading(model, found.prompt, response, samples * unscored, scored=False))
+        unscored = samples * (rl.loss.critic is not None) + round(samples * _rewarded(experiment, step))
+        scored = scored.plus(reading(model, found.prompt, response, unscored, scored=False))
         trained = trained.plus(training(model, found.prompt, response, samples))
     return replace(found, sampled=sampled, scored=scored, trained=trained, updates=rl.steps,
                    evaluated=_evaluations(experiment, found, lengths))
+
+
+def _rewarded(experiment: Experiment, step: int) -> float:
+    """The share of a rollout's questions whose responses a reward model reads (stages/rewards.py)."""
+    rl, last = experiment.rl, step >= last_part_from(experiment.rl)
+    rewards, data = (rl.last_part.rewards, last_part_data(experiment)) if last else (rl.rewards, experiment.data)
+    if "preference" not in dict(rewards):
+        return 0.0
+    shares = dict(data.domains)
+    if data.mixture or data.source != "world":
+        shares = {}
+        for source, share in data.mixture or ((data.source, 1.0),):
+            domain, = domains_of(replace(data, mixture=((source, 1.0),)))
+            shares[domain] = shares.get(domain, 0.0) + share
+    return shares.get("general", 0.0) / sum(shares.values())
 
 
 def _evaluations(experiment: Experiment, found: Cost, lengths: Lengths) -> Work:

@@ -77,10 +77,41 @@ def test_an_assumed_length_takes_the_place_of_half_the_budget():
 def test_scoring_follows_the_loss_and_the_rewards():
     lean = replace(RL, loss=replace(grpo, beta=0.0), old_logp="sampler")
     assert cost(experiment(rl=lean)).scored == Work()
-    learned = experiment(("reward", "helpful-rm"), ("reward", "safety-rm"), rl=lean)
-    assert cost(learned).scored.sequences == 2 * 48
-    late = replace(lean, last_part=LastPart(steps=2, rewards=()))
-    assert cost(replace(learned, rl=late)).scored[:2] == (24, 24 * 13)  # the last of four rollouts
+
+
+MODELS = (("reward", "helpful-rm"), ("reward", "safety-rm"))
+LEAN = replace(RL, loss=replace(grpo, beta=0.0), old_logp="sampler")
+
+
+def test_one_reward_model_reads_what_is_general():
+    """Of a world with a quarter of general questions, 3 of the 12 responses of each of four rollouts."""
+    world = DataConfig(domains=(("countdown", 3.0), ("general", 1.0)))
+    preferred = replace(LEAN, rewards=(("preference", 1.0),))
+    found = cost(experiment(*MODELS, rl=preferred, data=world))
+    assert found.scored[:2] == (12, 6 * 8 + 6 * 13)
+    # 8 tokens, seen 36 times, and 13, seen 91 times; no row of logits
+    assert found.scored.flops == 6 * (8 * 624 + 64 * 36) + 6 * (13 * 624 + 64 * 91)
+    assert cost(experiment(*MODELS, rl=LEAN, data=world)).scored == Work()  # none of its rewards is a model's
+    assert cost(experiment(*MODELS, rl=preferred, data=DataConfig(domains=(("countdown", 1.0),)))).scored == Work()
+
+
+def test_reward_models_of_a_last_part_read_its_general_questions():
+    last = LastPart(steps=2, rewards=(("rule", 1.0), ("preference", 1.0)), domains=(("logic", 1.0), ("general", 2.0)))
+    found = cost(experiment(*MODELS, rl=replace(LEAN, last_part=last), data=DataConfig(domains=(("logic", 1.0),))))
+    assert found.scored[:2] == (8, 8 * 13)  # two thirds of the 12 of the last rollout
+    files = replace(last, domains=(), mixture=(("dapo_math_17k", 6.0), ("helpful=a.jsonl", 2.0),
+                                               ("harmless=b.jsonl", 1.0), ("own.jsonl", 3.0)))
+    mixed = DataConfig(mixture=(("dapo_math_17k", 1.0),), domains=(("math", 1.0),))
+    assert cost(experiment(*MODELS, rl=replace(LEAN, last_part=files), data=mixed)).scored[:2] == (3, 3 * 13)
+
+
+def test_what_the_reward_models_of_the_paper_read():
+    """Of table 4's numbers 66 + 12 of 158 are general, hence 101,104 of the 25 last rollouts' 204,800 responses."""
+    shared = Lengths(160, 5400)
+    paper = load(f"{R1_ZERO.parent / 'final_rl.py'}:paper")
+    ruled = replace(paper, rl=replace(paper.rl, last_part=replace(paper.rl.last_part, rewards=(("rule", 1.0),))))
+    read = cost(paper, shared).scored.sequences - cost(ruled, shared).scored.sequences
+    assert read == pytest.approx(101_104, abs=25)
 
 
 def test_evaluations_are_those_that_are_due():
