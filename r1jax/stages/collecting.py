@@ -42,6 +42,10 @@ Finish = Callable[[Iterable[Row]], tuple[Iterable[Row], Counts]]
 """(all records) -> (those that stay, counts of the others): read after the last record, so they may grow till then."""
 
 
+class ChangeNeeded(DataError):
+    """What is kept decides that the same command would stop again: it takes other settings, or other data."""
+
+
 class Near(Protocol):
     """Texts that were seen, as data/near_duplicates.py keeps them."""
 
@@ -109,7 +113,8 @@ def conclude(artifact: Artifact, finish: Finish | None = None, *, sides: Callabl
       domain -> reason -> count: what the parts and `finish` counted, and as `KEPT` what was written.
 
     Raises:
-      DataError: nothing is left, or one domain of several, or one label: the text holds the table. A damaged part.
+      ChangeNeeded: nothing is left, or one domain of several, or one label: the text holds the table.
+      DataError: a damaged part.
     """
     return on_primary(lambda: _conclude(artifact, finish, sides, per_file))
 
@@ -134,7 +139,7 @@ def _conclude(artifact: Artifact, finish: Finish | None, sides: Callable[[Row], 
             if sides is not None:
                 labels[sides(row)] = labels.get(sides(row), 0) + 1
             yield row
-        _refuse(artifact.ref, table(), labels if sides else None)
+        _refuse(artifact, table(), labels if sides else None)
 
     folder = artifact.path / "records"
     try:
@@ -147,12 +152,13 @@ def _conclude(artifact: Artifact, finish: Finish | None, sides: Callable[[Row], 
     return table()
 
 
-def _refuse(ref: str, table: Table, labels: Mapping[str, int] | None) -> None:
+def _refuse(artifact: Artifact, table: Table, labels: Mapping[str, int] | None) -> None:
     """Stops where what is left is nothing or one-sided, and warns of domains of which nothing is left or too little."""
     left = [domain for domain, row in table.items() if row[KEPT]]
     gone = [domain for domain, row in table.items() if not row[KEPT] and row.get(WANTED) != 0]
     short = [domain for domain in left if table[domain][KEPT] < table[domain].get(WANTED, 0)]
     remedy = "ask more questions or loosen what removed most"
+    shown = f"What was asked, removed and kept:\n{format_table(table)}"
     without = f"nothing is left of {', '.join(gone)}" if gone else ""
     if not left:
         fault = "has no records left"
@@ -163,10 +169,11 @@ def _refuse(ref: str, table: Table, labels: Mapping[str, int] | None) -> None:
     else:
         fewer = f"of {', '.join(short)} fewer records are left than collect.targets wants" if short else ""
         if without or fewer:
-            log.warn(f"{ref}: {' and '.join(filter(None, (without, fewer)))}; {remedy}. What was asked, removed and "
-                     f"kept:\n{format_table(table)}")
+            log.warn(f"{artifact.ref}: {' and '.join(filter(None, (without, fewer)))}; {remedy}. {shown}")
         return
-    raise DataError(f"{ref} {fault}; {remedy}. What was asked, removed and kept:\n{format_table(table)}")
+    raise ChangeNeeded(f"{artifact.ref} {fault}; {remedy}. The same command would stop here again: give the changed "
+                       f"settings a version of their own (--version NEW), or delete {artifact.path} before you give "
+                       f"them. {shown}")
 
 
 def format_table(table: Counts) -> str:

@@ -27,7 +27,7 @@ import jax
 
 from r1jax.core import keys
 from r1jax.core.config import Experiment
-from r1jax.core.errors import ConfigError, DataError
+from r1jax.core.errors import ConfigError
 from r1jax.core.records import Problem
 from r1jax.core.settings import PairsConfig
 from r1jax.data.record_files import Records
@@ -38,7 +38,7 @@ from r1jax.rewards.preference_pairs import keep_pairs
 from r1jax.rewards.verdicts import MALFORMED, NO_REPLY
 from r1jax.stages import chat as chats
 from r1jax.stages import collecting, pairing, problems, trajectories
-from r1jax.stages.collecting import ASKED, KEPT, REPEATED, Part, Row
+from r1jax.stages.collecting import ASKED, KEPT, REPEATED, ChangeNeeded, Part, Row
 from r1jax.stages.context import Context
 from r1jax.stages.policies import artifact_policy
 from r1jax.stages.trajectories import CUT, SURPLUS, Counts, Sampled, count
@@ -192,8 +192,9 @@ def _judged(pairs: Sequence[tuple[Sampled, Sampled]], part: int, experiment: Exp
     refuse_nonsense(said, part)
     labels = set(said)
     if len(said) >= ENOUGH_VOTES and len(labels) == 1 and labels <= set(judge.LABELS):
-        raise DataError(f"The judge says {said[0]} of all {len(said)} comparisons of part {part}, whichever response "
-                        "comes first, so its votes tell nothing; name another chat model, with --version NEW.")
+        raise ChangeNeeded(f"The judge says {said[0]} of all {len(said)} comparisons of part {part}, whichever "
+                           "response comes first, so its votes tell nothing; name another chat model, with "
+                           "--version NEW.")
     return found
 
 

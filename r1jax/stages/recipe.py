@@ -15,6 +15,7 @@ from r1jax.core import log
 from r1jax.core.errors import ConfigError, R1JaxError, StoreError
 from r1jax.core.recipe import Recipe
 from r1jax.eval.headline import headline
+from r1jax.stages.collecting import ChangeNeeded
 from r1jax.stages.graph import BEGUN, CHANGED, FINISHED, Stage, survey
 from r1jax.stages.run import run_experiment
 from r1jax.store import Artifact, Store
@@ -48,7 +49,7 @@ def run(recipe: Recipe, store_root: str, version: str | None = None, *, only: Se
     Raises:
       StoreError: an artifact was begun with another configuration; nothing was run.
       ConfigError: something that a stage needs is missing; nothing was run.
-      R1JaxError: a stage stopped; the sentence names it, and `again`.
+      R1JaxError: a stage stopped; the sentence names it, and `again` where that goes on.
     """
     Store(store_root)
     stages = survey(recipe, store_root, version, only=only, until=until, fetch=True)
@@ -65,6 +66,8 @@ def run(recipe: Recipe, store_root: str, version: str | None = None, *, only: Se
         began = time.monotonic()
         try:
             artifact = run_experiment(stage.experiment, store_root, version)
+        except ChangeNeeded as error:
+            raise R1JaxError(f"{title} stopped, and what is finished is kept: {error}") from error
         except R1JaxError as error:
             raise R1JaxError(f"{title} stopped: {error} What is finished is kept; go on with `{again}`.") from error
         clock.done(number - 1, time.monotonic() - began)

@@ -26,6 +26,7 @@ from r1jax.data.packing import best_fit, pack, padding_share
 from r1jax.data.record_files import Records
 from r1jax.data.select import normal
 from r1jax.rewards import format as response_form
+from r1jax.stages.collecting import ChangeNeeded
 from r1jax.stages.context import Context
 from r1jax.text.prompts import document_ids
 
@@ -92,8 +93,8 @@ def load(experiment: Experiment, context: Context) -> tuple[list[Example], dict[
         log.warn(f"{count} records of {names} are left out: {reason}.")
     if not kept:
         told = ", ".join(f"{reason} {count}" for reason, count in left_out.items()) or "it has no records"
-        raise DataError(f"Nothing of {names} is left to train a reward model on: {told}. Collect more, or change "
-                        "reward_model.sets, part or row_length.")
+        raise ChangeNeeded(f"Nothing of {names} is left to train a reward model on: {told}. Collect more, or change "
+                           "reward_model.sets, part or row_length.")
     _refuse_one_sided(config, kept, names)
     if config.kind == "pairs" and not any(map(_longer, kept)):
         log.warn(f"In all {len(kept)} pairs of {names} both texts are of one length, so whether the model likes length "
@@ -136,11 +137,11 @@ def _refuse_one_sided(config: RewardModelConfig, examples: Sequence[Example], of
     """Refuses examples from which a constant, or length alone, is learned. of: what they are of, in words."""
     told = _one_sided(config, examples, of)
     if told and config.kind == "labels":
-        raise DataError(f"{told}, so a reward model would learn nothing but that; collect responses of the other "
-                        "label, too, to several questions.")
+        raise ChangeNeeded(f"{told}, so a reward model would learn nothing but that; collect responses of the other "
+                           "label, too, to several questions.")
     if told:
-        raise DataError(f"{told}, so a reward model would learn length and nothing else; balance the pairs' lengths "
-                        "(pairs.length_share).")
+        raise ChangeNeeded(f"{told}, so a reward model would learn length and nothing else; balance the pairs' "
+                           "lengths (pairs.length_share).")
 
 
 def _one_sided(config: RewardModelConfig, examples: Sequence[Example], of: str) -> str:
@@ -189,8 +190,8 @@ def split(examples: Sequence[Example], share: float, names: str) -> tuple[list[E
 
     questions = sorted({example.name for example in examples}, key=mark)
     if len(questions) < 2:
-        raise DataError(f"{names} is about one question only, so none can be held out for the examination; collect "
-                        "more questions.")
+        raise ChangeNeeded(f"{names} is about one question only, so none can be held out for the examination; collect "
+                           "more questions.")
     kept = set(questions[: min(max(round(share * len(questions)), 1), len(questions) - 1)])
     sides: tuple[list[Example], list[Example]] = ([], [])
     for example in examples:

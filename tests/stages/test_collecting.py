@@ -159,8 +159,9 @@ def test_nothing_left(begin):
     with pytest.raises(DataError) as stop:
         conclude(artifact)
     assert str(stop.value).splitlines() == [
-        "reasoning-data@tiny has no records left; ask more questions or loosen what removed most. What was asked, "
-        "removed and kept:",
+        "reasoning-data@tiny has no records left; ask more questions or loosen what removed most. The same command "
+        "would stop here again: give the changed settings a version of their own (--version NEW), or delete "
+        f"{artifact.path} before you give them. What was asked, removed and kept:",
         "            logic   stem  total",
         "asked           8  1,200  1,208",
         "wrong           6      0      6",
