@@ -31,8 +31,7 @@ import difflib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +40,10 @@ from r1jax.core.errors import ConfigError, DataError
 from r1jax.data import record_files
 from r1jax.data.record_files import Records
 from r1jax.data.record_manifests import storing
-from r1jax.rewards.format import final_answer, is_plain, parse_summary
+from r1jax.rewards.format import final_answer
 from r1jax.stages.collecting import KEPT, TABLE, Row, Table
 from r1jax.stages.context import Context
+from r1jax.stages.edited_lines import SHOWN, Reading, hash_of, read, unreadable
 from r1jax.stages.regrading import counted, graded
 from r1jax.store import Artifact, Store
 from r1jax.store.files import write_atomic, write_json, writing
@@ -51,10 +51,6 @@ from r1jax.store.hosts import on_primary
 
 CHANGES = "changes.json"
 ROLE, GIVEN = "data", "given"
-SHOWN = ("problem", "domain", "language", "question", "answer", "response")
-"""Keys of a record that a person sees; the others come back from the artifact."""
-NEEDED = ("problem", "domain", "language", "question", "response")
-LISTED = 20  # faults that a sentence lists
 
 _ABOUT = ("Change what stands under response, delete lines, or add lines without row and hash; leave the rest as it "
           "is. Then: r1jax records import THIS_FILE --of {ref} --version NEW")
@@ -64,8 +60,10 @@ def export(artifact: Artifact, path: str | os.PathLike[str]) -> int:
     """Writes an artifact's records as JSON lines to edit, over an earlier file; returns how many.
 
     Raises:
-      DataError: the artifact has no records, or the file cannot be written.
+      DataError: the artifact has no records, or such as have no response, or is not finished; the file cannot be
+        written.
     """
+    _check_finished(artifact)
     folder, path = artifact.path / "records", Path(path)
     records = Records(folder)
     about = {"about": _ABOUT.format(ref=artifact.ref), "artifact": artifact.ref, "records": record_files.digest(folder)}
@@ -76,7 +74,10 @@ def export(artifact: Artifact, path: str | os.PathLike[str]) -> int:
         with storing(path), part.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(_line(about))
             for number, row in enumerate(records):
-                shown = {"row": number, "hash": _hash(row)} | {key: row[key] for key in SHOWN if key in row}
+                if "response" not in row:
+                    raise DataError(f"Record {number} of {artifact.ref} has no response that could be edited; export "
+                                    "the records of a fine-tuning, such as those of cold-start-data.")
+                shown = {"row": number, "hash": hash_of(row)} | {key: row[key] for key in SHOWN if key in row}
                 file.write(_line(shown))
         with storing(path):
             os.replace(part, path)
@@ -85,19 +86,10 @@ def export(artifact: Artifact, path: str | os.PathLike[str]) -> int:
     return len(records)
 
 
-@dataclass
-class _Reading:
-    """An edited file as far as it was read."""
-    records: Records
-    rows: dict[int, Row] = field(default_factory=dict)
-    lines: dict[int, int] = field(default_factory=dict)
-    added: list[tuple[int, Row]] = field(default_factory=list)
-    faults: list[tuple[int, str]] = field(default_factory=list)
-
-    @property
-    def kept(self) -> list[Row]:
-        """The artifact's records that are still there, in their order, then the new ones."""
-        return [self.rows[number] for number in sorted(self.rows)] + [row for _, row in self.added]
+def _check_finished(artifact: Artifact) -> None:
+    if not artifact.finished:
+        raise DataError(f"{artifact.ref} is not finished, so that its records may yet change; finish its run and give "
+                        "the same command again.")
 
 
 def read_edits(path: str | os.PathLike[str], artifact: Artifact) -> tuple[list[Row], list[dict[str, Any]]]:
@@ -112,124 +104,11 @@ def read_edits(path: str | os.PathLike[str], artifact: Artifact) -> tuple[list[R
       DataError: no such file; one made from other records; broken lines, listed with what is wrong with each; no line
         that is left.
     """
-    reading = _read(path, artifact)
+    reading = read(path, artifact)
     return reading.kept, _changes(reading)
 
 
-def _read(path: str | os.PathLike[str], artifact: Artifact) -> _Reading:
-    """The file's records; raises as `read_edits`."""
-    reading = _Reading(Records(artifact.path / "records"))
-    for number, line in _lines(Path(path), artifact):
-        fault = _read_line(reading, number, line)
-        if fault:
-            reading.faults.append((number, fault))
-    if reading.faults:
-        told = [f"  line {number}: {reason}" for number, reason in reading.faults[:LISTED]]
-        more = len(reading.faults) - len(told)
-        rest = f"\n  and {more} more" if more > 0 else ""
-        lines = "a broken line" if len(reading.faults) == 1 else f"{len(reading.faults)} broken lines"
-        raise DataError(f"{path} has {lines}; mend what is listed, or export {artifact.ref} again:\n"
-                        + "\n".join(told) + rest)
-    if not reading.kept:
-        raise DataError(f"{path} holds no records; export {artifact.ref} again and leave some.")
-    return reading
-
-
-def _lines(path: Path, artifact: Artifact) -> Iterator[tuple[int, str]]:
-    """Lines with a record, numbered from 1; checks the first one, where it is there, against the artifact."""
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip() and not (number == 1 and _is_about(line, path, artifact)):
-                    yield number, line
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no UTF-8 text ({error.reason}); save it as UTF-8.") from error
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _is_about(line: str, path: Path, artifact: Artifact) -> bool:
-    try:
-        about = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    if not isinstance(about, dict) or "about" not in about:
-        return False
-    if about.get("records") != record_files.digest(artifact.path / "records"):
-        raise DataError(f"{path} was exported from {about.get('artifact')}, and the records of {artifact.ref} are "
-                        "others; name the artifact that it came from (--of), or export again.")
-    return True
-
-
-def _read_line(reading: _Reading, number: int, line: str) -> str:
-    """Takes one line in; what is wrong with it, or ""."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return f"no JSON ({error})"
-    if not isinstance(row, dict):
-        return f"a {type(row).__name__} and not an object"
-    missing = [key for key in NEEDED if key not in row]
-    if missing:
-        return f"without {', '.join(missing)}"
-    wrong = [key for key in SHOWN if key in row and not isinstance(row[key], str)]
-    if wrong:
-        return f"{', '.join(wrong)} must be text"
-    if row.get("row") is None:
-        return _take_added(reading, number, row)
-    return _take_old(reading, number, row)
-
-
-def _take_added(reading: _Reading, number: int, row: Row) -> str:
-    """A new record; `kind`, `source` and `meta` may be given."""
-    unknown = [key for key in row if key not in (*SHOWN, "row", "hash", "kind", "source", "meta")]
-    if unknown:
-        return f"unknown keys {', '.join(unknown)}"
-    if not isinstance(row.get("meta", {}), dict):
-        return "meta must be an object"
-    whole = {key: row.get(key, "") for key in SHOWN} | {
-        "source": row.get("source", "people"), "kind": row.get("kind", "reasoning"), "meta": row.get("meta", {})}
-    empty = [key for key in NEEDED if not whole[key].strip()]
-    if empty:
-        return f"empty {', '.join(empty)}"
-    fault = _form_fault(whole)
-    if not fault:
-        reading.added.append((number, whole))
-    return fault
-
-
-def _take_old(reading: _Reading, number: int, row: Row) -> str:
-    """A record of the artifact, changed or not."""
-    at, size = row["row"], len(reading.records)
-    if type(at) is not int or not 0 <= at < size:
-        return f"row {at!r} is none of 0 to {size - 1}; a new line has no row"
-    if at in reading.rows:
-        return f"row {at} is on line {reading.lines[at]} already; a new line has no row"
-    before = reading.records[at]
-    if row.get("hash") != _hash(before):
-        return f"the hash of row {at} is not the record's; leave row and hash as they were"
-    altered = [key for key in SHOWN if key != "response" and row.get(key) != before.get(key)]
-    if altered:
-        return f"{', '.join(altered)} of row {at} was changed; only response may be"
-    after = before | {"response": row["response"]}
-    fault = _form_fault(after) if after != before else ""
-    if not fault:
-        reading.rows[at], reading.lines[at] = after, number
-    return fault
-
-
-def _form_fault(row: Mapping[str, Any]) -> str:
-    """What is wrong with the form of a response that a person wrote; a general one may do without a thought."""
-    torn = [key for key in SHOWN if row[key] != row[key].encode("utf-8", "replace").decode()]
-    if torn:
-        return f"{', '.join(torn)} with half of a character (\\ud800 to \\udfff, not in a pair)"
-    if row.get("kind") == "general" and is_plain(row["response"]):
-        return ""
-    reason = parse_summary(row["response"]).reason
-    return f"the response is not <think> thought </think> summary: {reason}" if reason else ""
-
-
-def _changes(reading: _Reading) -> list[dict[str, Any]]:
+def _changes(reading: Reading) -> list[dict[str, Any]]:
     found = []
     for number, before in enumerate(reading.records):
         after = reading.rows.get(number)
@@ -279,6 +158,7 @@ def import_edits(store: Store, path: str | os.PathLike[str], ref: str, version: 
     if version == parent.version:
         raise ConfigError(f"{parent.ref} is what was edited; give the edited records a version of their own, such as "
                           f"--version {version}-edited.")
+    _check_finished(parent)
     mark = {"edits": _file_digest(path)}
     read_edits(path, parent)
     identity = hashlib.sha256(json.dumps([parent.fingerprint, mark]).encode()).hexdigest()[:16]
@@ -306,7 +186,7 @@ def write_edits(artifact: Artifact, path: str | os.PathLike[str], parent: Artifa
 
 
 def _write_edits(artifact: Artifact, path: str | os.PathLike[str], parent: Artifact) -> Table:
-    reading = _read(path, parent)
+    reading = read(path, parent)
     changes = graded(_changes(reading), {line: row for line, row in reading.added} | {
         line: reading.rows[number] for number, line in reading.lines.items()})
     table: Table = {}
@@ -333,17 +213,8 @@ def _line(row: Mapping[str, Any]) -> str:
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 
-def _hash(row: Mapping[str, Any]) -> str:
-    """Eight hexadecimal digits of a whole record."""
-    return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:8]
-
-
 def _file_digest(path: str | os.PathLike[str]) -> str:
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
     except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: str | os.PathLike[str], error: OSError) -> DataError:
-    return DataError(f"{path} cannot be read ({error.strerror}); give a file that `r1jax records export` wrote.")
+        raise unreadable(path, error) from error

@@ -12,7 +12,7 @@ from r1jax.core.settings import DataConfig
 from r1jax.data import record_files
 from r1jax.data.record_files import Records
 from r1jax.models import spec
-from r1jax.stages import annotate, regrading, sft
+from r1jax.stages import annotate, edited_lines, regrading, sft
 from r1jax.stages.annotate import export, import_edits, read_edits
 from r1jax.stages.context import Context
 from r1jax.stages.run import run_experiment
@@ -136,7 +136,7 @@ BROKEN = {
     "row that is no number": (lambda line: changed(line, row="1"), "line 3: row '1' is none of 0 to 3"),
     "row that is true": (lambda line: changed(line, row=True), "line 3: row True is none of 0 to 3"),
     "another row": (lambda line: changed(line, row=2), "line 3: the hash of row 2 is not the record's"),
-    "duplicate row": (lambda line: changed(line, row=0, hash=annotate._hash(ROWS[0])),
+    "duplicate row": (lambda line: changed(line, row=0, hash=edited_lines.hash_of(ROWS[0])),
                       "line 3: row 0 is on line 2 already"),
     "no thought": (lambda line: changed(line, response="just 7"),
                    "line 3: the response is not <think> thought </think> summary: <think> appears 0 times"),
@@ -145,6 +145,22 @@ BROKEN = {
                     "line 3: .*<answer> has no place in this form"),
     "new without question": (lambda line: changed(line, row=None, question=" "), "line 3: empty question"),
     "new with a strange key": (lambda line: changed(line, row=None, note="x"), "line 3: unknown keys note"),
+    "new with a kind that is a number": (lambda line: changed(line, row=None, kind=5), "line 3: kind must be text"),
+    "new with a kind that is a list": (lambda line: changed(line, row=None, kind=[1]), "line 3: kind must be text"),
+    "new without a source": (lambda line: changed(line, row=None, source=None), "line 3: source must be text"),
+    "new with an empty source": (lambda line: changed(line, row=None, source=" "), "line 3: empty source"),
+    "new with an unknown kind": (lambda line: changed(line, row=None, kind="reasonning"),
+                                 "line 3: kind 'reasonning' is unknown; a new record has one of general, reasoning"),
+    "new with an unknown domain": (lambda line: changed(line, row=None, domain="mathh"),
+                                   "line 3: domain 'mathh' is unknown; a new record has one of .*math, "),
+    "new with an unknown language": (lambda line: changed(line, row=None, language="klingon"),
+                                     "line 3: language 'klingon' is unknown; a new record has one of en, zh"),
+    "NaN": (lambda line: json.dumps(changed(line, row=None, meta={"a": [float("nan")]})),
+            r"line 3: no JSON \(NaN is no number that a record can hold"),
+    "infinity": (lambda line: json.dumps(changed(line, row=None, meta={"a": -float("inf")})),
+                 r"line 3: no JSON \(-Infinity is no number"),
+    "too large a number": (lambda line: json.dumps(changed(line, row=None, meta={"a": 1})).replace(": 1}", ": 1e999}"),
+                           r"line 3: no JSON \(1e999 is no number"),
     "new with a bad form": (lambda line: changed(line, row=None, response="7"), "line 3: the response is not"),
 }
 
@@ -177,6 +193,46 @@ def test_a_general_response_may_do_without_a_thought(store, exported, kind, resp
     else:
         with pytest.raises(DataError, match="line 6: the response is not"):
             read_edits(path, store.get("cold-start-data"))
+
+
+def test_a_new_record_may_have_what_the_artifact_has(store, tmp_path):
+    rows = [record(0, "<think> a </think> b", "geography") | {"language": "fr"}]
+    with store.begin("cold-start-data", "own", fingerprint="o", config={}) as artifact:
+        record_files.write_all(artifact.path / "records", rows)
+        artifact.finish()
+    path = tmp_path / "own.jsonl"
+    export(artifact, path)
+    for domain, language in (("geography", "fr"), ("math", "zh")):
+        new = changed(rows[0], problem="n/1", domain=domain, language=language, meta={"a": 1.5})
+        path.write_text(json.dumps(new), encoding="utf-8")
+        assert read_edits(path, artifact)[0] == [new]
+
+
+def test_a_refused_number_begins_nothing_and_the_mended_file_is_taken(store, exported):
+    new = changed(ROWS[0], problem="n/1", meta={"a": float("nan")})
+    with pytest.raises(DataError, match="line 6: no JSON"):
+        import_edits(store, exported(lambda lines: [*lines, new]), "cold-start-data@tiny", "edited")
+    path = exported(lambda lines: [*lines, changed(new, meta={})])
+    assert import_edits(store, path, "cold-start-data@tiny", "edited").summary()["added"] == 1
+
+
+def test_records_without_a_response_are_not_exported(store, tmp_path):
+    with store.begin("preference-data", "tiny", fingerprint="p", config={}) as pairs:
+        record_files.write_all(pairs.path / "records", [{"problem": "p", "domain": "general", "chosen": "a"}])
+        pairs.finish()
+    with pytest.raises(DataError, match="^Record 0 of preference-data@tiny has no response that could be edited; exp"):
+        export(pairs, tmp_path / "out" / "pairs.jsonl")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_is_not_finished_is_neither_exported_nor_edited(store, exported, tmp_path):
+    with store.begin("cold-start-data", "begun", fingerprint="b", config={}) as begun:
+        record_files.write_all(begun.path / "records", ROWS)
+    with pytest.raises(DataError, match="^cold-start-data@begun is not finished, so that its records may yet change"):
+        export(begun, tmp_path / "begun.jsonl")
+    assert not (tmp_path / "begun.jsonl").exists()
+    with pytest.raises(DataError, match="cold-start-data@begun is not finished"):
+        import_edits(store, exported(), "cold-start-data@begun", "edited")
 
 
 def test_a_file_of_other_records(store, exported):
