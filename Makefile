@@ -20,7 +20,7 @@ export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 demo: $(VENV)/.installed
 	$(BIN)/r1jax run experiments/recipe.py:tiny --store $(DEMO_STORE)
 	$(BIN)/r1jax stage-table --store $(DEMO_STORE)
-	$(BIN)/r1jax report --store $(DEMO_STORE) --out $(DEMO_REPORT)
+	$(BIN)/r1jax report --store $(DEMO_STORE) --out $(DEMO_REPORT) --results results
 
 # R1-Zero alone
 demo-zero: $(VENV)/.installed
