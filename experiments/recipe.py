@@ -4,7 +4,7 @@ Paper: DeepSeek-R1, arXiv 2501.12948; the pipeline is figure 2 of version 2. R1-
 of thought, dev1 to dev3 are fine-tuned and reinforced in turn, r1 is the last of them, and its data teach students.
 
     r1jax run experiments/recipe.py:tiny                    on two CPU cores
-    r1jax run experiments/recipe.py:quick                   the same graph in two minutes, which shows how it works
+    r1jax run experiments/recipe.py:quick                   the same graph in a few minutes, which shows how it works
     r1jax run experiments/recipe.py:tiny --dry-run          states, sizes and times, before anything is run
     r1jax run experiments/recipe.py:tiny --until r1-zero    R1-Zero and what it is made from
     r1jax run experiments/recipe.py:paper --dry-run --flops-per-second 4e14

@@ -53,7 +53,7 @@ def progress(total: int, title: str, *, start: int = 0, every_seconds: float = 5
         update and the one that reaches the total are always printed.
     """
     if not console().is_terminal:
-        yield Progress(_plain(total, title, start, every_seconds))
+        yield Progress(_plain(total, title, every_seconds))
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TimeRemainingColumn(), TextColumn("{task.fields[line]}", markup=False))
@@ -62,18 +62,20 @@ def progress(total: int, title: str, *, start: int = 0, every_seconds: float = 5
         yield Progress(lambda done, line: bars.update(task, completed=done, line=line))
 
 
-def _plain(total: int, title: str, start: int, every_seconds: float) -> Callable[[int, str], None]:
-    """An update function that prints a line now and then."""
-    began = time.monotonic()
+def _plain(total: int, title: str, every_seconds: float) -> Callable[[int, str], None]:
+    """An update function that prints a line now and then, with the time left at the pace since the first update."""
+    first: tuple[float, int] | None = None  # when it came and how far it was: what compiles before it is no measure
     printed = None
 
     def show(done: int, line: str) -> None:
-        nonlocal printed
+        nonlocal printed, first
         now = time.monotonic()
+        first = first or (now, done)
         if printed is not None and now - printed < every_seconds and done < total:
             return
         printed = now
-        left = _clock((now - began) * (total - done) / (done - start)) if done > start else "?"
+        pace = (now - first[0]) / (done - first[1]) if done > first[1] else None
+        left = "?" if pace is None and done < total else _clock((pace or 0.0) * (total - done))
         console().print(f"{title}  {done}/{total}  {left} left  {line}".rstrip(), markup=False, soft_wrap=True)
 
     return show

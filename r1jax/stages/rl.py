@@ -151,8 +151,9 @@ def check(experiment: Experiment, context: Context) -> None:
     if rl.old_logp not in ("trainer", "sampler"):
         raise ConfigError(f"rl.old_logp={rl.old_logp!r} is unknown; use 'trainer' or 'sampler'.")
     if rl.steps % rl.minibatches:
+        whole = rl.minibatches * max(rl.steps // rl.minibatches, 1)
         raise ConfigError(f"rl.steps={rl.steps} is not a multiple of rl.minibatches={rl.minibatches}: a rollout would "
-                          "be cut short.")
+                          f"be cut short; give {whole} or {whole + rl.minibatches}.")
 
 
 def memory_needed(experiment: Experiment, mesh) -> dict[str, int]:

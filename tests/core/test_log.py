@@ -19,13 +19,21 @@ def test_plain_progress_prints_first_last_and_few_between(capsys):
     assert lines[0].startswith("training  1/1000") and lines[1] == "training  1000/1000  0:00 left  loss 1000"
 
 
-def test_plain_progress_tells_the_time_left_from_this_run_alone(capsys, monkeypatch):
-    clock = iter([100.0, 110.0, 130.0])  # resumed at 4 of 10: two units took 10 s, six took 30 s
+def test_plain_progress_tells_the_time_left_at_the_pace_since_its_first_update(capsys, monkeypatch):
+    clock = iter([110.0, 130.0, 140.0])  # resumed at 4 of 10; what came before 5 compiled; then two units took 20 s
     monkeypatch.setattr(log.time, "monotonic", lambda: next(clock))
     with log.progress(10, "training", start=4, every_seconds=0.0) as bar:
-        bar.update(6, "a")
-        bar.update(10, "b")
-    assert capsys.readouterr().err == "training  6/10  0:20 left  a\ntraining  10/10  0:00 left  b\n"
+        bar.update(5, "a")
+        bar.update(7, "b")
+        bar.update(10, "c")
+    assert capsys.readouterr().err == ("training  5/10  ? left  a\ntraining  7/10  0:30 left  b\n"
+                                       "training  10/10  0:00 left  c\n")
+
+
+def test_plain_progress_of_one_update_has_nothing_left(capsys):
+    with log.progress(3, "judging") as bar:
+        bar.update(3)
+    assert capsys.readouterr().err == "judging  3/3  0:00 left\n"
 
 
 def test_warn_goes_to_standard_error_on_one_line_with_brackets_kept(capsys):
