@@ -9,10 +9,14 @@ optimizer cannot have it.
 """
 
 import os
+import signal
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in a shell's background; programs that tests start inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
