@@ -11,7 +11,7 @@ that ships was made by this command and ``python -c "from r1jax.stages.embedded 
 
 from r1jax.core.config import Experiment
 from r1jax.core.settings import DataConfig, EvalConfig, OptimConfig, PretrainConfig
-from r1jax.models import config
+from r1jax.models import presets
 from r1jax.stages import pretrain
 
 SCALES = ("tiny",)
@@ -28,7 +28,7 @@ def tiny() -> Experiment:
         name="base",
         scale="tiny",
         stage=pretrain.run,
-        model=config.tiny(remat="full"),
+        model=presets.tiny(remat="full"),
         data=DataConfig(domains=(("countdown", 1.0),)),
         optim=OptimConfig(name="muon", learning_rate=3e-3, schedule="cosine", warmup_steps=100, final_fraction=0.02),
         pretrain=PretrainConfig(steps=5000, rows=16, row_length=320),

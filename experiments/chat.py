@@ -17,7 +17,7 @@ them an artifact of the store in the role "chat".
 
 from r1jax.core.config import Experiment
 from r1jax.core.settings import DataConfig, EvalConfig, OptimConfig, SFTConfig
-from r1jax.models import config
+from r1jax.models import presets
 from r1jax.stages import world_chat
 
 SCALES = ("tiny",)
@@ -31,7 +31,7 @@ def get_config(scale: str) -> Experiment:
 def tiny() -> Experiment:
     """One epoch over 240,000 turns."""
     return Experiment(
-        name="chat", scale="tiny", stage=world_chat.train, model=config.tiny(),
+        name="chat", scale="tiny", stage=world_chat.train, model=presets.tiny(),
         parents=(("weights", "base@embedded"), ("data", "chat-data")),
         data=DataConfig(domains=(("general", 1.0),)),
         optim=OptimConfig(name="muon", learning_rate=4e-3, schedule="cosine", warmup_steps=10, final_fraction=0.02),

@@ -9,7 +9,7 @@ an artifact of the store, and nothing is to be made.
 
 from r1jax.core.config import Experiment
 from r1jax.core.settings import CollectConfig
-from r1jax.models import config
+from r1jax.models import presets
 from r1jax.stages import world_chat
 
 SCALES = ("tiny",)
@@ -22,5 +22,5 @@ def get_config(scale: str) -> Experiment:
 
 def tiny() -> Experiment:
     """240,000 turns."""
-    return Experiment(name="chat-data", scale="tiny", stage=world_chat.write, model=config.tiny(),
+    return Experiment(name="chat-data", scale="tiny", stage=world_chat.write, model=presets.tiny(),
                       collect=CollectConfig(questions=240_000, samples=1, max_new_tokens=1))

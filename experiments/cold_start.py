@@ -17,7 +17,7 @@ small, paper: not run.
 
 from r1jax.core.config import Experiment
 from r1jax.core.settings import DataConfig, EvalConfig, MeshConfig, OptimConfig, SFTConfig
-from r1jax.models import config
+from r1jax.models import presets
 from r1jax.stages import sft
 
 SCALES = ("tiny", "small", "paper")
@@ -31,7 +31,7 @@ def get_config(scale: str) -> Experiment:
 def tiny() -> Experiment:
     """Three epochs over a thousand samples: few, so that the base's skills stay and reinforcement has much to lift."""
     return Experiment(
-        name="dev1", scale="tiny", stage=sft.run, model=config.tiny(),
+        name="dev1", scale="tiny", stage=sft.run, model=presets.tiny(),
         parents=(("weights", "base@embedded"), ("data", "cold-start-data")),
         data=DataConfig(domains=(("countdown", 1.0),)),
         optim=OptimConfig(name="adamw", learning_rate=5e-4, schedule="cosine", warmup_steps=4, final_fraction=0.1),
@@ -43,7 +43,7 @@ def tiny() -> Experiment:
 def small() -> Experiment:
     """Qwen2.5-1.5B's form, which speaks R1's chat form from here on."""
     return Experiment(
-        name="dev1", scale="small", stage=sft.run, model=config.qwen2_5_1_5b(),
+        name="dev1", scale="small", stage=sft.run, model=presets.qwen2_5_1_5b(),
         parents=(("weights", "qwen2.5-1.5b@imported"), ("data", "cold-start-data")),
         tokenizer="Qwen2.5-1.5B/tokenizer.json",
         data=DataConfig(source="dapo_math_17k", domains=(("math", 1.0),), prompt="r1", languages=(("en", 1.0),)),
@@ -61,7 +61,7 @@ def paper() -> Experiment:
     published: optimizer (AdamW here), warm-up (none here). Public prompts are only what it is examined with.
     """
     return Experiment(
-        name="dev1", scale="paper", stage=sft.run, model=config.qwen2_5_32b(),
+        name="dev1", scale="paper", stage=sft.run, model=presets.qwen2_5_32b(),
         parents=(("weights", "base@imported"), ("data", "cold-start-data")), tokenizer="base/tokenizer.json",
         data=DataConfig(mixture=(("dapo_math_17k", 26.0), ("taco", 17.0), ("supergpqa", 22.0), ("logic", 15.0)),
                         domains=(("math", 1.0),), prompt="r1"),

@@ -18,7 +18,7 @@ small, paper: not run.
 
 from r1jax.core.config import Experiment
 from r1jax.core.settings import ChatConfig, CollectConfig, DataConfig, FilterConfig, MeshConfig
-from r1jax.models import config
+from r1jax.models import presets
 from r1jax.stages import cold_start
 
 SCALES = ("tiny", "small", "paper")
@@ -34,7 +34,7 @@ def get_config(scale: str) -> Experiment:
 def tiny() -> Experiment:
     """Every reasoning domain of the tiny world."""
     return Experiment(
-        name="cold-start-data", scale="tiny", stage=cold_start.run, model=config.tiny(),
+        name="cold-start-data", scale="tiny", stage=cold_start.run, model=presets.tiny(),
         parents=(("policy", "r1-zero"), ("few_shot", "base@embedded"), ("chat", "chat@embedded")),
         data=DataConfig(domains=DOMAINS),
         chat=ChatConfig(wording="tiny"),
@@ -47,7 +47,7 @@ def tiny() -> Experiment:
 def small() -> Experiment:
     """Qwen2.5-1.5B's form; long_chains.jsonl is a file of your own: question, and a response of R1-Zero's form."""
     return Experiment(
-        name="cold-start-data", scale="small", stage=cold_start.run, model=config.qwen2_5_1_5b(),
+        name="cold-start-data", scale="small", stage=cold_start.run, model=presets.qwen2_5_1_5b(),
         parents=(("policy", "r1-zero"), ("few_shot", "qwen2.5-1.5b@imported")),
         tokenizer="Qwen2.5-1.5B/tokenizer.json",
         data=DataConfig(mixture=(("dapo_math_17k", 6.0), ("logic", 2.0), ("sciq", 1.0), ("taco", 1.0)),
@@ -73,7 +73,7 @@ def paper() -> Experiment:
     which says a file's domain, to (("arithmetic", 1.0),) and collect.simple to ("arithmetic",).
     """
     return Experiment(
-        name="cold-start-data", scale="paper", stage=cold_start.run, model=config.qwen2_5_32b(),
+        name="cold-start-data", scale="paper", stage=cold_start.run, model=presets.qwen2_5_32b(),
         parents=(("policy", "r1-zero"), ("few_shot", "base@imported")), tokenizer="base/tokenizer.json",
         data=DataConfig(mixture=(("dapo_math_17k", 4.0), ("codeforces", 4.0), ("supergpqa", 2.0), ("logic", 2.0)),
                         domains=(("math", 1.0),), prompt="r1_zero"),

@@ -18,7 +18,7 @@ small, paper, 8b, 70b: not run.
 
 from r1jax.core.config import Experiment
 from r1jax.core.settings import DataConfig, EvalConfig, MeshConfig, OptimConfig, SFTConfig
-from r1jax.models import config
+from r1jax.models import presets
 from r1jax.stages import sft
 from r1jax.stages.embedded import model as shipped
 
@@ -27,8 +27,8 @@ SCALES = ("tiny", "small", "paper", "8b", "70b")
 MIXTURE = (("math", 395_285), ("code", 211_129), ("stem", 8_124), ("open", 2_000), ("logic", 10_395),
            ("general", 177_812))  # the paper's STEM are 10,124: "stem" has rules, "open" has a judge
 STUDENTS = {
-    "8b": ("llama-3.1-8b", config.llama3_1_8b(), 5e-5, MeshConfig(data=-1, fsdp=8)),
-    "70b": ("llama-3.3-70b-instruct", config.llama3_3_70b(), 2e-5, MeshConfig(data=-1, fsdp=8, tensor=8)),
+    "8b": ("llama-3.1-8b", presets.llama3_1_8b(), 5e-5, MeshConfig(data=-1, fsdp=8)),
+    "70b": ("llama-3.3-70b-instruct", presets.llama3_3_70b(), 2e-5, MeshConfig(data=-1, fsdp=8, tensor=8)),
 }
 """Scale -> the base of version 2's table, its form, the initial learning rate, devices."""
 
@@ -55,7 +55,7 @@ def tiny() -> Experiment:
 def small() -> Experiment:
     """Llama-3.2-1B's form (its published config.json), which the paper has no student of."""
     return Experiment(
-        name="distill-llama", scale="small", stage=sft.run, model=config.llama3_1_8b(
+        name="distill-llama", scale="small", stage=sft.run, model=presets.llama3_1_8b(
             layers=16, width=2048, heads=32, head_dim=64, ffn=8192, rope_scaling=(32.0, 1.0, 4.0, 8192),
             tie_embeddings=True),
         parents=(("weights", "llama-3.2-1b@imported"), ("data", "reasoning-data"), ("data", "general-data")),

@@ -20,7 +20,7 @@ small, paper, 1.5b, 7b, 14b, 32b: not run.
 
 from r1jax.core.config import Experiment
 from r1jax.core.settings import DataConfig, EvalConfig, MeshConfig, OptimConfig, SFTConfig
-from r1jax.models import config
+from r1jax.models import presets
 from r1jax.stages import sft
 from r1jax.stages.embedded import model as shipped
 
@@ -30,10 +30,10 @@ MIXTURE = (("math", 395_285), ("code", 211_129), ("stem", 8_124), ("open", 2_000
            ("general", 177_812))  # the paper's STEM are 10,124: "stem" has rules, "open" has a judge
 LONG = {"max_length": 131_072}  # DeepSeek's distilled models; of Qwen2.5-Math 4,096, and rope_theta stays 10,000
 STUDENTS = {
-    "1.5b": ("qwen2.5-math-1.5b", config.qwen2_5_math_1_5b(**LONG), 1e-4, MeshConfig(data=-1, fsdp=8)),
-    "7b": ("qwen2.5-math-7b", config.qwen2_5_math_7b(**LONG), 8e-5, MeshConfig(data=-1, fsdp=8)),
-    "14b": ("qwen2.5-14b", config.qwen2_5_14b(), 7e-5, MeshConfig(data=-1, fsdp=8, tensor=8)),
-    "32b": ("qwen2.5-32b", config.qwen2_5_32b(), 6e-5, MeshConfig(data=-1, fsdp=8, tensor=8)),
+    "1.5b": ("qwen2.5-math-1.5b", presets.qwen2_5_math_1_5b(**LONG), 1e-4, MeshConfig(data=-1, fsdp=8)),
+    "7b": ("qwen2.5-math-7b", presets.qwen2_5_math_7b(**LONG), 8e-5, MeshConfig(data=-1, fsdp=8)),
+    "14b": ("qwen2.5-14b", presets.qwen2_5_14b(), 7e-5, MeshConfig(data=-1, fsdp=8, tensor=8)),
+    "32b": ("qwen2.5-32b", presets.qwen2_5_32b(), 6e-5, MeshConfig(data=-1, fsdp=8, tensor=8)),
 }
 """Scale -> the base of version 2's table, its form, the initial learning rate, devices."""
 
@@ -60,7 +60,7 @@ def tiny() -> Experiment:
 def small() -> Experiment:
     """Qwen2.5-Math-1.5B, the smallest of the paper's students."""
     return Experiment(
-        name="distill-qwen", scale="small", stage=sft.run, model=config.qwen2_5_math_1_5b(**LONG),
+        name="distill-qwen", scale="small", stage=sft.run, model=presets.qwen2_5_math_1_5b(**LONG),
         parents=(("weights", "qwen2.5-math-1.5b@imported"), ("data", "reasoning-data"), ("data", "general-data")),
         tokenizer="Qwen2.5-Math-1.5B/tokenizer.json",
         data=DataConfig(source="dapo_math_17k", domains=(("math", 1.0),), prompt="r1", languages=(("en", 1.0),)),

@@ -20,7 +20,7 @@ from dataclasses import replace
 from r1jax.core.config import Experiment
 from r1jax.core.settings import DataConfig, EvalConfig, LastPart, MeshConfig, OptimConfig, RLConfig
 from r1jax.losses.policy import r1, truncate
-from r1jax.models import config
+from r1jax.models import presets
 from r1jax.stages import rl
 
 SCALES = ("tiny", "small", "paper")
@@ -43,7 +43,7 @@ def get_config(scale: str) -> Experiment:
 def tiny() -> Experiment:
     """All domains of the tiny world; the last half of the run has the general questions."""
     return Experiment(
-        name="r1", scale="tiny", stage=rl.run, model=config.tiny(),
+        name="r1", scale="tiny", stage=rl.run, model=presets.tiny(),
         parents=(("weights", "dev3"), ("reward", "helpful-rm"), ("reward", "safety-rm")),
         data=DataConfig(domains=DOMAINS),
         optim=OptimConfig(learning_rate=1e-4, warmup_steps=8, b2=0.95),
@@ -58,7 +58,7 @@ def tiny() -> Experiment:
 def small() -> Experiment:
     """Public sets; in the last part helpful.jsonl and harmless.jsonl, files of your own with a column question."""
     return Experiment(
-        name="r1", scale="small", stage=rl.run, model=config.qwen2_5_1_5b(),
+        name="r1", scale="small", stage=rl.run, model=presets.qwen2_5_1_5b(),
         parents=(("weights", "dev3"), ("reward", "helpful-rm"), ("reward", "safety-rm")),
         tokenizer="Qwen2.5-1.5B/tokenizer.json",
         data=DataConfig(mixture=(("dapo_math_17k", 6.0), ("logic", 2.0), ("sciq", 1.0), ("taco", 1.0)),
@@ -86,7 +86,7 @@ def paper() -> Experiment:
     the clip bound are the first stage's (they are here). Sets and other departures: as in experiments/r1_zero.py.
     """
     return Experiment(
-        name="r1", scale="paper", stage=rl.run, model=config.qwen2_5_32b(),
+        name="r1", scale="paper", stage=rl.run, model=presets.qwen2_5_32b(),
         parents=(("weights", "dev3"), ("reward", "helpful-rm"), ("reward", "safety-rm")),
         tokenizer="base/tokenizer.json",
         data=DataConfig(mixture=(("dapo_math_17k", 26.0), ("taco", 17.0), ("supergpqa", 22.0), ("logic", 15.0)),

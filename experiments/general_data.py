@@ -15,7 +15,7 @@ small, paper: not run.
 
 from r1jax.core.config import Experiment
 from r1jax.core.settings import ChatConfig, CollectConfig, DataConfig, FilterConfig, MeshConfig
-from r1jax.models import config
+from r1jax.models import presets
 from r1jax.stages import general_data
 
 SCALES = ("tiny", "small", "paper")
@@ -33,7 +33,7 @@ def tiny() -> Experiment:
     The world has some three hundred of them, each asked several times: equal responses stay.
     """
     return Experiment(
-        name="general-data", scale="tiny", stage=general_data.run, model=config.tiny(),
+        name="general-data", scale="tiny", stage=general_data.run, model=presets.tiny(),
         parents=(("chat", "chat@embedded"),),
         data=DataConfig(domains=(("general", 1.0),)),
         chat=ChatConfig(wording="tiny"),
@@ -45,7 +45,7 @@ def tiny() -> Experiment:
 def small() -> Experiment:
     """Questions of general.jsonl, a file of your own with the columns question and answer (which may be empty)."""
     return Experiment(
-        name="general-data", scale="small", stage=general_data.run, model=config.qwen2_5_1_5b(),
+        name="general-data", scale="small", stage=general_data.run, model=presets.qwen2_5_1_5b(),
         tokenizer="Qwen2.5-1.5B/tokenizer.json",
         data=DataConfig(source="general.jsonl", domains=(("general", 1.0),), prompt="r1"),
         chat=ChatConfig(),
@@ -62,7 +62,7 @@ def paper() -> Experiment:
     translation; program repair and front ends), how many replies were left out: 200,000 are asked here.
     """
     return Experiment(
-        name="general-data", scale="paper", stage=general_data.run, model=config.qwen2_5_32b(),
+        name="general-data", scale="paper", stage=general_data.run, model=presets.qwen2_5_32b(),
         tokenizer="base/tokenizer.json",
         data=DataConfig(source="general.jsonl", domains=(("general", 1.0),), prompt="r1"),
         chat=ChatConfig(concurrency=256),

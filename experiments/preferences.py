@@ -16,7 +16,7 @@ small, paper: not run.
 
 from r1jax.core.config import Experiment
 from r1jax.core.settings import ChatConfig, CollectConfig, DataConfig, MeshConfig, PairsConfig
-from r1jax.models import config
+from r1jax.models import presets
 from r1jax.stages import preferences
 
 SCALES = ("tiny", "small", "paper")
@@ -30,7 +30,7 @@ def get_config(scale: str) -> Experiment:
 def tiny() -> Experiment:
     """The tiny world's helpful questions, judged by its own chat model."""
     return Experiment(
-        name="preference-data", scale="tiny", stage=preferences.run, model=config.tiny(),
+        name="preference-data", scale="tiny", stage=preferences.run, model=presets.tiny(),
         parents=(("policy", "dev3"), ("chat", "chat@embedded")),
         data=DataConfig(domains=(("general", 1.0),)),
         chat=ChatConfig(wording="tiny"),
@@ -43,7 +43,7 @@ def tiny() -> Experiment:
 def small() -> Experiment:
     """Questions of helpful.jsonl, a file of your own with a column question."""
     return Experiment(
-        name="preference-data", scale="small", stage=preferences.run, model=config.qwen2_5_1_5b(),
+        name="preference-data", scale="small", stage=preferences.run, model=presets.qwen2_5_1_5b(),
         parents=(("policy", "dev3"),), tokenizer="Qwen2.5-1.5B/tokenizer.json",
         data=DataConfig(source="helpful=helpful.jsonl", domains=(("general", 1.0),), prompt="r1"),
         chat=ChatConfig(),
@@ -64,7 +64,7 @@ def paper() -> Experiment:
     --set collect.questions=... asks more.
     """
     return Experiment(
-        name="preference-data", scale="paper", stage=preferences.run, model=config.qwen2_5_32b(),
+        name="preference-data", scale="paper", stage=preferences.run, model=presets.qwen2_5_32b(),
         parents=(("policy", "dev3"),), tokenizer="base/tokenizer.json",
         data=DataConfig(source="helpful=helpful.jsonl", domains=(("general", 1.0),), prompt="r1"),
         chat=ChatConfig(concurrency=256),

@@ -20,7 +20,7 @@ from dataclasses import replace
 from r1jax.core.config import Experiment
 from r1jax.core.settings import DataConfig, EvalConfig, MeshConfig, OptimConfig, RLConfig
 from r1jax.losses.policy import grpo, truncate
-from r1jax.models import config
+from r1jax.models import presets
 from r1jax.stages import rl
 
 SCALES = ("tiny", "small", "paper")
@@ -40,7 +40,7 @@ def tiny() -> Experiment:
         scale="tiny",
         stage=rl.run,
         parents=(("weights", "base@embedded"),),
-        model=config.tiny(),
+        model=presets.tiny(),
         data=DataConfig(domains=(("countdown", 1.0),)),
         optim=OptimConfig(learning_rate=3e-4, b2=0.95),
         rl=RLConfig(steps=64, questions=64, group_size=16, minibatches=4, loss=grpo, rewards=REWARDS,
@@ -62,7 +62,7 @@ def small() -> Experiment:
         scale="small",
         stage=rl.run,
         parents=(("weights", "qwen2.5-1.5b@imported"),),
-        model=config.qwen2_5_1_5b(),
+        model=presets.qwen2_5_1_5b(),
         tokenizer="Qwen2.5-1.5B/tokenizer.json",
         data=DataConfig(source="dapo_math_17k", domains=(("math", 1.0),), prompt="r1_zero", languages=(("en", 1.0),)),
         optim=OptimConfig(learning_rate=2e-6, warmup_steps=10),
@@ -95,7 +95,7 @@ def paper() -> Experiment:
         scale="paper",
         stage=rl.run,
         parents=(("weights", "base@imported"),),
-        model=config.qwen2_5_32b(),
+        model=presets.qwen2_5_32b(),
         tokenizer="base/tokenizer.json",
         data=DataConfig(mixture=(("dapo_math_17k", 26.0), ("taco", 17.0), ("supergpqa", 22.0), ("logic", 15.0)),
                         domains=(("math", 1.0),), prompt="r1_zero"),

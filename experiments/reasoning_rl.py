@@ -19,7 +19,7 @@ from dataclasses import replace
 from r1jax.core.config import Experiment
 from r1jax.core.settings import DataConfig, EvalConfig, MeshConfig, OptimConfig, RLConfig
 from r1jax.losses.policy import r1, truncate
-from r1jax.models import config
+from r1jax.models import presets
 from r1jax.stages import rl
 
 SCALES = ("tiny", "small", "paper")
@@ -36,7 +36,7 @@ def get_config(scale: str) -> Experiment:
 def tiny() -> Experiment:
     """Every reasoning domain of the tiny world."""
     return Experiment(
-        name="dev2", scale="tiny", stage=rl.run, model=config.tiny(),
+        name="dev2", scale="tiny", stage=rl.run, model=presets.tiny(),
         parents=(("weights", "dev1"),),
         data=DataConfig(domains=DOMAINS),
         optim=OptimConfig(learning_rate=3e-4, warmup_steps=8, b2=0.95),
@@ -50,7 +50,7 @@ def tiny() -> Experiment:
 def small() -> Experiment:
     """Qwen2.5-1.5B's form on public sets; programs need the sandbox (r1jax/rewards/sandbox)."""
     return Experiment(
-        name="dev2", scale="small", stage=rl.run, model=config.qwen2_5_1_5b(),
+        name="dev2", scale="small", stage=rl.run, model=presets.qwen2_5_1_5b(),
         parents=(("weights", "dev1"),), tokenizer="Qwen2.5-1.5B/tokenizer.json",
         data=DataConfig(mixture=(("dapo_math_17k", 6.0), ("logic", 2.0), ("sciq", 1.0), ("taco", 1.0)),
                         domains=(("math", 1.0),), prompt="r1"),
@@ -74,7 +74,7 @@ def paper() -> Experiment:
     below the rest. Sets, weights for the sampler's mismatch and other departures: as in experiments/r1_zero.py.
     """
     return Experiment(
-        name="dev2", scale="paper", stage=rl.run, model=config.qwen2_5_32b(),
+        name="dev2", scale="paper", stage=rl.run, model=presets.qwen2_5_32b(),
         parents=(("weights", "dev1"),), tokenizer="base/tokenizer.json",
         data=DataConfig(mixture=(("dapo_math_17k", 26.0), ("taco", 17.0), ("supergpqa", 22.0), ("logic", 15.0)),
                         domains=(("math", 1.0),), prompt="r1"),

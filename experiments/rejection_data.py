@@ -16,7 +16,7 @@ small, paper: not run.
 
 from r1jax.core.config import Experiment
 from r1jax.core.settings import ChatConfig, CollectConfig, DataConfig, FilterConfig, MeshConfig
-from r1jax.models import config
+from r1jax.models import presets
 from r1jax.stages import rejection
 
 SCALES = ("tiny", "small", "paper")
@@ -32,7 +32,7 @@ def get_config(scale: str) -> Experiment:
 def tiny() -> Experiment:
     """Every reasoning domain, and open questions that a judge compares with their reference."""
     return Experiment(
-        name="reasoning-data", scale="tiny", stage=rejection.run, model=config.tiny(),
+        name="reasoning-data", scale="tiny", stage=rejection.run, model=presets.tiny(),
         parents=(("policy", "dev2"), ("chat", "chat@embedded")),
         data=DataConfig(domains=DOMAINS),
         chat=ChatConfig(wording="tiny"),
@@ -44,7 +44,7 @@ def tiny() -> Experiment:
 def small() -> Experiment:
     """Public sets, and open.jsonl, a file of your own (columns question and answer), whose answers a judge compares."""
     return Experiment(
-        name="reasoning-data", scale="small", stage=rejection.run, model=config.qwen2_5_1_5b(),
+        name="reasoning-data", scale="small", stage=rejection.run, model=presets.qwen2_5_1_5b(),
         parents=(("policy", "dev2"),), tokenizer="Qwen2.5-1.5B/tokenizer.json",
         data=DataConfig(mixture=(("dapo_math_17k", 5.0), ("logic", 2.0), ("sciq", 1.0), ("taco", 1.0),
                                  ("open=open.jsonl", 1.0)), domains=(("math", 1.0),), prompt="r1"),
@@ -69,7 +69,7 @@ def paper() -> Experiment:
     Their domain is "open"; "stem" and "open" together have the row's number.
     """
     return Experiment(
-        name="reasoning-data", scale="paper", stage=rejection.run, model=config.qwen2_5_32b(),
+        name="reasoning-data", scale="paper", stage=rejection.run, model=presets.qwen2_5_32b(),
         parents=(("policy", "dev2"),), tokenizer="base/tokenizer.json",
         data=DataConfig(mixture=(("big_math", 150.0), ("taco", 60.0), ("codeforces", 30.0), ("supergpqa", 5.0),
                                  ("logic", 4.0), ("open=open.jsonl", 1.0)), domains=(("math", 1.0),), prompt="r1"),

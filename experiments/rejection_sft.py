@@ -16,7 +16,7 @@ small, paper: not run.
 
 from r1jax.core.config import Experiment
 from r1jax.core.settings import DataConfig, EvalConfig, MeshConfig, OptimConfig, SFTConfig
-from r1jax.models import config
+from r1jax.models import presets
 from r1jax.stages import sft
 
 SCALES = ("tiny", "small", "paper")
@@ -33,7 +33,7 @@ def get_config(scale: str) -> Experiment:
 def tiny() -> Experiment:
     """Two epochs over some thousands of samples."""
     return Experiment(
-        name="dev3", scale="tiny", stage=sft.run, model=config.tiny(),
+        name="dev3", scale="tiny", stage=sft.run, model=presets.tiny(),
         parents=(("weights", "base@embedded"), ("data", "reasoning-data"), ("data", "general-data")),
         data=DataConfig(domains=(("countdown", 1.0),)),
         optim=OptimConfig(name="adamw", learning_rate=1e-3, schedule="cosine", warmup_steps=4, final_fraction=0.1),
@@ -45,7 +45,7 @@ def tiny() -> Experiment:
 def small() -> Experiment:
     """Qwen2.5-1.5B's form, from the base again."""
     return Experiment(
-        name="dev3", scale="small", stage=sft.run, model=config.qwen2_5_1_5b(),
+        name="dev3", scale="small", stage=sft.run, model=presets.qwen2_5_1_5b(),
         parents=(("weights", "qwen2.5-1.5b@imported"), ("data", "reasoning-data"), ("data", "general-data")),
         tokenizer="Qwen2.5-1.5B/tokenizer.json",
         data=DataConfig(source="dapo_math_17k", domains=(("math", 1.0),), prompt="r1", languages=(("en", 1.0),)),
@@ -63,7 +63,7 @@ def paper() -> Experiment:
     version 2: two to three). Not published: optimizer (AdamW here), warm-up (none here).
     """
     return Experiment(
-        name="dev3", scale="paper", stage=sft.run, model=config.qwen2_5_32b(),
+        name="dev3", scale="paper", stage=sft.run, model=presets.qwen2_5_32b(),
         parents=(("weights", "base@imported"), ("data", "reasoning-data"), ("data", "general-data")),
         tokenizer="base/tokenizer.json",
         data=DataConfig(mixture=(("dapo_math_17k", 26.0), ("taco", 17.0), ("supergpqa", 22.0), ("logic", 15.0)),

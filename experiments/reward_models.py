@@ -16,7 +16,7 @@ small, paper: not run.
 
 from r1jax.core.config import Experiment
 from r1jax.core.settings import DataConfig, MeshConfig, OptimConfig, RewardModelConfig
-from r1jax.models import config
+from r1jax.models import presets
 from r1jax.stages import reward_model
 
 SCALES = ("tiny", "small", "paper")
@@ -31,7 +31,7 @@ def get_config(scale: str) -> Experiment:
 def tiny() -> Experiment:
     """Some hundreds of pairs, seen three times; a quarter of the questions is held out, since there are few."""
     return Experiment(
-        name="helpful-rm", scale="tiny", stage=reward_model.run, model=config.tiny(heads_out=HEADS),
+        name="helpful-rm", scale="tiny", stage=reward_model.run, model=presets.tiny(heads_out=HEADS),
         parents=(("weights", "dev3"), ("data", "preference-data")),
         data=DataConfig(domains=(("general", 1.0),)),
         optim=OptimConfig(learning_rate=1e-3, schedule="cosine", warmup_steps=5),
@@ -43,7 +43,7 @@ def tiny() -> Experiment:
 def small() -> Experiment:
     """Qwen2.5-1.5B's form."""
     return Experiment(
-        name="helpful-rm", scale="small", stage=reward_model.run, model=config.qwen2_5_1_5b(heads_out=HEADS),
+        name="helpful-rm", scale="small", stage=reward_model.run, model=presets.qwen2_5_1_5b(heads_out=HEADS),
         parents=(("weights", "dev3"), ("data", "preference-data")), tokenizer="Qwen2.5-1.5B/tokenizer.json",
         data=DataConfig(domains=(("general", 1.0),), prompt="r1"),
         optim=OptimConfig(learning_rate=6e-6, warmup_steps=5),
@@ -59,7 +59,7 @@ def paper() -> Experiment:
     Not published: optimizer and schedule (AdamW, constant here), the share held out (a tenth of the questions here).
     """
     return Experiment(
-        name="helpful-rm", scale="paper", stage=reward_model.run, model=config.qwen2_5_32b(heads_out=HEADS),
+        name="helpful-rm", scale="paper", stage=reward_model.run, model=presets.qwen2_5_32b(heads_out=HEADS),
         parents=(("weights", "dev3"), ("data", "preference-data")), tokenizer="base/tokenizer.json",
         data=DataConfig(domains=(("general", 1.0),), prompt="r1"),
         optim=OptimConfig(learning_rate=6e-6),

@@ -15,7 +15,7 @@ small, paper: not run.
 
 from r1jax.core.config import Experiment
 from r1jax.core.settings import ChatConfig, CollectConfig, DataConfig, MeshConfig, PairsConfig
-from r1jax.models import config
+from r1jax.models import presets
 from r1jax.stages import preferences
 
 SCALES = ("tiny", "small", "paper")
@@ -30,7 +30,7 @@ def get_config(scale: str) -> Experiment:
 def tiny() -> Experiment:
     """The tiny world's requests, judged by its own chat model; of its general questions a quarter are requests."""
     return Experiment(
-        name="safety-data", scale="tiny", stage=preferences.run, model=config.tiny(),
+        name="safety-data", scale="tiny", stage=preferences.run, model=presets.tiny(),
         parents=(("policy", "dev3"), ("chat", "chat@embedded")),
         data=DataConfig(domains=(("general", 1.0),)),
         chat=ChatConfig(wording="tiny"),
@@ -43,7 +43,7 @@ def tiny() -> Experiment:
 def small() -> Experiment:
     """Questions of harmless.jsonl, a file of your own with a column question."""
     return Experiment(
-        name="safety-data", scale="small", stage=preferences.run, model=config.qwen2_5_1_5b(),
+        name="safety-data", scale="small", stage=preferences.run, model=presets.qwen2_5_1_5b(),
         parents=(("policy", "dev3"),), tokenizer="Qwen2.5-1.5B/tokenizer.json",
         data=DataConfig(source="harmless=harmless.jsonl", domains=(("general", 1.0),), prompt="r1"),
         chat=ChatConfig(),
@@ -62,7 +62,7 @@ def paper() -> Experiment:
     safety model reads while it trains, 8,192 tokens with their prompt.
     """
     return Experiment(
-        name="safety-data", scale="paper", stage=preferences.run, model=config.qwen2_5_32b(),
+        name="safety-data", scale="paper", stage=preferences.run, model=presets.qwen2_5_32b(),
         parents=(("policy", "dev3"),), tokenizer="base/tokenizer.json",
         data=DataConfig(source="harmless=harmless.jsonl", domains=(("general", 1.0),), prompt="r1"),
         chat=ChatConfig(concurrency=256),

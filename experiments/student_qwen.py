@@ -12,7 +12,7 @@ made by this command and ``python -c "from r1jax.stages.embedded import ship; sh
 
 from r1jax.core.config import Experiment
 from r1jax.core.settings import DataConfig, EvalConfig, OptimConfig, PretrainConfig
-from r1jax.models import config
+from r1jax.models import presets
 from r1jax.stages import pretrain
 
 SCALES = ("tiny",)
@@ -27,7 +27,7 @@ def tiny() -> Experiment:
     """Two thirds of the base's width: biases on queries, keys and values, tied embeddings."""
     return Experiment(
         name="student-qwen", scale="tiny", stage=pretrain.run,
-        model=config.tiny(width=64, heads=4, kv_heads=2, head_dim=16, ffn=176, qk_norm=False, qkv_bias=True,
+        model=presets.tiny(width=64, heads=4, kv_heads=2, head_dim=16, ffn=176, qk_norm=False, qkv_bias=True,
                           remat="full"),
         data=DataConfig(domains=(("countdown", 1.0),)),
         optim=OptimConfig(name="muon", learning_rate=3e-3, schedule="cosine", warmup_steps=100, final_fraction=0.02),

@@ -7,7 +7,7 @@ import pytest
 from r1jax.core.recipe import Recipe, in_order, load_any, override_recipe, with_version
 from r1jax.eval.paper_claims import KNOWN
 from r1jax.eval.stage_table import ABLATIONS
-from r1jax.models import config
+from r1jax.models import presets
 from r1jax.stages import embedded
 from r1jax.store.lineage import command
 
@@ -18,7 +18,7 @@ FILE = FOLDER / "ablations" / "claims.py"
 @pytest.fixture
 def ablations(monkeypatch):
     """The recipe, with the students' architecture from here: their weights are not read."""
-    monkeypatch.setattr(embedded, "model", lambda name="base": config.tiny(width=64))
+    monkeypatch.setattr(embedded, "model", lambda name="base": presets.tiny(width=64))
     return load_any(f"{FILE}:tiny")
 
 

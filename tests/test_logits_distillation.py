@@ -11,7 +11,7 @@ from r1jax.core.config import load
 from r1jax.core.errors import StoreError
 from r1jax.core.settings import EvalConfig
 from r1jax.data import record_files
-from r1jax.models import config, spec
+from r1jax.models import presets, spec
 from r1jax.stages import embedded, sft
 from r1jax.stages.context import Context
 from r1jax.stages.run import run_experiment
@@ -19,7 +19,7 @@ from r1jax.store import Store
 from r1jax.text import tokenizer
 
 FOLDER = Path(__file__).resolve().parent.parent / "experiments"
-MODEL = config.tiny(layers=1, width=16, heads=2, kv_heads=1, head_dim=8, ffn=32)
+MODEL = presets.tiny(layers=1, width=16, heads=2, kv_heads=1, head_dim=8, ffn=32)
 ROWS = [{"problem": f"p{i}", "domain": "countdown", "language": "en", "question": f"use {i} .", "answer": "7",
          "response": "<think> wait . </think> so \\boxed{7} .", "source": "hand", "kind": "reasoning", "meta": {}}
         for i in range(8)]

@@ -19,7 +19,7 @@ from r1jax.core.recipe import load_any
 from r1jax.core.types import Batch
 from r1jax.losses.corrections import truncated_weight
 from r1jax.losses.policy import r1
-from r1jax.models import config, spec
+from r1jax.models import presets, spec
 from r1jax.stages import objective, sft
 from r1jax.stages.context import Context
 from r1jax.stages.cost import Lengths, cost
@@ -201,7 +201,7 @@ def test_questions_are_asked_in_such_numbers_that_the_targets_can_be_met():
 
 def test_the_small_llama_is_the_published_one():
     assert spec.count(of("distill_llama", "small").model) == 1_235_814_400  # Llama-3.2-1B
-    assert of("distill_qwen", "small").model == config.qwen2_5_math_1_5b(max_length=131_072)
+    assert of("distill_qwen", "small").model == presets.qwen2_5_math_1_5b(max_length=131_072)
 
 
 # What it takes, as the files say it.

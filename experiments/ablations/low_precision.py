@@ -21,7 +21,7 @@ from runpy import run_path
 
 from r1jax.core.config import Experiment
 from r1jax.losses.policy import grpo, ignore, mask, truncate
-from r1jax.models import config
+from r1jax.models import presets
 
 SCALES = ("truncated", "masked", "ignored", "bfloat16", "bfloat16_ignored")
 R1_ZERO = Path(__file__).parent.parent / "r1_zero.py"
@@ -35,4 +35,4 @@ def get_config(scale: str) -> Experiment:
     base = run_path(str(R1_ZERO))["tiny"]()
     rl = replace(base.rl, steps=32, loss=replace(grpo, correction=correction), old_logp="trainer",
                  rollout_dtype="bfloat16")
-    return replace(base, name="low-precision", scale=scale, model=config.tiny(dtype=trainer), rl=rl)
+    return replace(base, name="low-precision", scale=scale, model=presets.tiny(dtype=trainer), rl=rl)

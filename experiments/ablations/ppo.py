@@ -19,7 +19,7 @@ from runpy import run_path
 
 from r1jax.core.config import Experiment
 from r1jax.losses.policy import ppo
-from r1jax.models import config
+from r1jax.models import presets
 
 SCALES = ("tiny",)
 R1_ZERO = Path(__file__).parent.parent / "r1_zero.py"
@@ -33,5 +33,5 @@ def get_config(scale: str) -> Experiment:
 def tiny() -> Experiment:
     """Lambda 1: every token of a response is credited with all of its reward, less what the critic expected."""
     base = run_path(str(R1_ZERO))["tiny"]()
-    return replace(base, name="ppo", model=config.tiny(heads_out=("value",)), rl=replace(base.rl, loss=ppo(lam=1.0)),
+    return replace(base, name="ppo", model=presets.tiny(heads_out=("value",)), rl=replace(base.rl, loss=ppo(lam=1.0)),
                    optim=replace(base.optim, critic_learning_rate=3e-3))

@@ -29,34 +29,103 @@ class ParamSpec:
 
 
 def specs(cfg: ModelConfig) -> dict[str, Any]:
-    """The tree of ParamSpec of an architecture; layers are stacked on L."""
-    L, D, N, K, H, F, V = cfg.layers, cfg.width, cfg.heads, cfg.kv_heads, cfg.head_dim, cfg.ffn, cfg.vocab
-    out_scale = 1.0 / math.sqrt(2 * L)  # GPT-2's scaling of what adds to the residual stream
-    layers = {
-        "attn_norm": ParamSpec((L, D), ("layers", None), "ones"),
-        "q": ParamSpec((L, D, N, H), ("layers", "embed", "heads", None)),
-        "k": ParamSpec((L, D, K, H), ("layers", "embed", "kv_heads", None)),
-        "v": ParamSpec((L, D, K, H), ("layers", "embed", "kv_heads", None)),
-        "o": ParamSpec((L, N, H, D), ("layers", "heads", None, "embed"), scale=out_scale),
-        "mlp_norm": ParamSpec((L, D), ("layers", None), "ones"),
-        "gate": ParamSpec((L, D, F), ("layers", "embed", "ffn")),
-        "up": ParamSpec((L, D, F), ("layers", "embed", "ffn")),
-        "down": ParamSpec((L, F, D), ("layers", "ffn", "embed"), scale=out_scale),
-    }
-    if cfg.qkv_bias:
-        layers["q_bias"] = ParamSpec((L, N, H), ("layers", "heads", None), "zeros")
-        layers["k_bias"] = ParamSpec((L, K, H), ("layers", "kv_heads", None), "zeros")
-        layers["v_bias"] = ParamSpec((L, K, H), ("layers", "kv_heads", None), "zeros")
-    if cfg.qk_norm:
-        layers["q_norm"] = ParamSpec((L, H), ("layers", None), "ones")
-        layers["k_norm"] = ParamSpec((L, H), ("layers", None), "ones")
-    tree = {"embed": ParamSpec((V, D), ("vocab", "embed")), "layers": layers,
-            "final_norm": ParamSpec((D,), (None,), "ones")}
+    """The tree of ParamSpec of an architecture; layers are stacked on L.
+
+    A mixture of experts whose first layers are dense has those in a stack of their own, "dense", before "layers".
+    """
+    D, V = cfg.width, cfg.vocab
+    first = cfg.moe.dense_layers if cfg.moe is not None else 0
+    tree = {"embed": ParamSpec((V, D), ("vocab", "embed")), "final_norm": ParamSpec((D,), (None,), "ones")}
+    if first:
+        tree["dense"] = _stack(cfg, first, experts=False)
+    tree["layers"] = _stack(cfg, cfg.layers - first, experts=cfg.moe is not None)
     if not cfg.tie_embeddings:
         tree["head"] = ParamSpec((V, D), ("vocab", "embed"))
+    if cfg.mtp:
+        tree["mtp"] = {"embed_norm": ParamSpec((D,), (None,), "ones"), "hidden_norm": ParamSpec((D,), (None,), "ones"),
+                       "proj": ParamSpec((2 * D, D), (None, "embed")), "final_norm": ParamSpec((D,), (None,), "ones"),
+                       "layer": _stack(cfg, 1, experts=cfg.moe is not None)}
     for name in cfg.heads_out:
         tree[f"{name}_head"] = ParamSpec((D,), (None,), "zeros")
     return tree
+
+
+def stacks(cfg: ModelConfig) -> tuple[tuple[str, int], ...]:
+    """(name, layers) of the stacks of `specs`, in the order in which a token goes through them."""
+    first = cfg.moe.dense_layers if cfg.moe is not None else 0
+    return (("dense", first), ("layers", cfg.layers - first)) if first else (("layers", cfg.layers),)
+
+
+def _stack(cfg: ModelConfig, L: int, *, experts: bool) -> dict[str, ParamSpec]:
+    """L layers: norms, attention, and a feed-forward or experts."""
+    D = cfg.width
+    norms = {name: ParamSpec((L, D), ("layers", None), "ones") for name in ("attn_norm", "mlp_norm")}
+    attention = _grouped(cfg, L) if cfg.mla is None else _latent(cfg, L)
+    return norms | attention | (_experts(cfg, L) if experts else _feed_forward(cfg, L))
+
+
+def _out_scale(cfg: ModelConfig) -> float:
+    return 1.0 / math.sqrt(2 * cfg.layers)  # GPT-2's scaling of what adds to the residual stream
+
+
+def _grouped(cfg: ModelConfig, L: int) -> dict[str, ParamSpec]:
+    """Grouped-query attention, with Qwen 2.5's biases and Qwen 3's norms where configured."""
+    D, N, K, H = cfg.width, cfg.heads, cfg.kv_heads, cfg.head_dim
+    found = {
+        "q": ParamSpec((L, D, N, H), ("layers", "embed", "heads", None)),
+        "k": ParamSpec((L, D, K, H), ("layers", "embed", "kv_heads", None)),
+        "v": ParamSpec((L, D, K, H), ("layers", "embed", "kv_heads", None)),
+        "o": ParamSpec((L, N, H, D), ("layers", "heads", None, "embed"), scale=_out_scale(cfg)),
+    }
+    if cfg.qkv_bias:
+        found["q_bias"] = ParamSpec((L, N, H), ("layers", "heads", None), "zeros")
+        found["k_bias"] = ParamSpec((L, K, H), ("layers", "kv_heads", None), "zeros")
+        found["v_bias"] = ParamSpec((L, K, H), ("layers", "kv_heads", None), "zeros")
+    if cfg.qk_norm:
+        found["q_norm"] = ParamSpec((L, H), ("layers", None), "ones")
+        found["k_norm"] = ParamSpec((L, H), ("layers", None), "ones")
+    return found
+
+
+def _latent(cfg: ModelConfig, L: int) -> dict[str, ParamSpec]:
+    """Latent attention; what projects down gives the latent and, behind it, the key that turns with positions."""
+    D, N, H, mla = cfg.width, cfg.heads, cfg.head_dim, cfg.mla
+    found = {
+        "kv_down": ParamSpec((L, D, mla.kv_rank + mla.rope_dim), ("layers", "embed", None)),
+        "kv_down_norm": ParamSpec((L, mla.kv_rank), ("layers", None), "ones"),
+        "kv_up": ParamSpec((L, mla.kv_rank, N, mla.nope_dim + mla.value_dim), ("layers", "embed", "heads", None)),
+        "o": ParamSpec((L, N, mla.value_dim, D), ("layers", "heads", None, "embed"), scale=_out_scale(cfg)),
+    }
+    if mla.q_rank is None:
+        return found | {"q": ParamSpec((L, D, N, H), ("layers", "embed", "heads", None))}
+    return found | {"q_down": ParamSpec((L, D, mla.q_rank), ("layers", "embed", None)),
+                    "q_down_norm": ParamSpec((L, mla.q_rank), ("layers", None), "ones"),
+                    "q_up": ParamSpec((L, mla.q_rank, N, H), ("layers", "embed", "heads", None))}
+
+
+def _feed_forward(cfg: ModelConfig, L: int) -> dict[str, ParamSpec]:
+    """A gated feed-forward."""
+    D, F = cfg.width, cfg.ffn
+    return {"gate": ParamSpec((L, D, F), ("layers", "embed", "ffn")),
+            "up": ParamSpec((L, D, F), ("layers", "embed", "ffn")),
+            "down": ParamSpec((L, F, D), ("layers", "ffn", "embed"), scale=_out_scale(cfg))}
+
+
+def _experts(cfg: ModelConfig, L: int) -> dict[str, ParamSpec]:
+    """A router with its bias, the experts, and the one that every token goes through."""
+    D, E, F, S = cfg.width, cfg.moe.experts, cfg.moe.ffn, cfg.moe.ffn * cfg.moe.shared
+    found = {
+        "router": ParamSpec((L, D, E), ("layers", None, None)),
+        "router_bias": ParamSpec((L, E), ("layers", None), "zeros"),
+        "gate": ParamSpec((L, E, D, F), ("layers", "experts", "embed", "ffn")),
+        "up": ParamSpec((L, E, D, F), ("layers", "experts", "embed", "ffn")),
+        "down": ParamSpec((L, E, F, D), ("layers", "experts", "ffn", "embed"), scale=_out_scale(cfg)),
+    }
+    if cfg.moe.shared:
+        found |= {"shared_gate": ParamSpec((L, D, S), ("layers", "embed", "ffn")),
+                  "shared_up": ParamSpec((L, D, S), ("layers", "embed", "ffn")),
+                  "shared_down": ParamSpec((L, S, D), ("layers", "ffn", "embed"), scale=_out_scale(cfg))}
+    return found
 
 
 def _is_spec(x) -> bool:

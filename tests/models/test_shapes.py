@@ -13,7 +13,7 @@ from r1jax.core.settings import OptimConfig, RLConfig
 from r1jax.core.types import Batch
 from r1jax.losses.policy import r1
 from r1jax.models import incremental, spec, transformer
-from r1jax.models.config import qwen2_5_32b
+from r1jax.models.presets import qwen2_5_32b
 from r1jax.sampler import decode
 from r1jax.sampler.sampling import Sampling
 from r1jax.stages import objective, rl

@@ -9,9 +9,10 @@ from flax import traverse_util
 from r1jax.core.errors import ConfigError
 from r1jax.core.mesh import make_mesh
 from r1jax.core.settings import MeshConfig
-from r1jax.models import config, spec
+from r1jax.models import presets, spec
+from r1jax.models.config import ModelConfig
 
-CFG = config.ModelConfig(vocab=40, layers=2, width=16, heads=4, kv_heads=2, head_dim=4, ffn=24)
+CFG = ModelConfig(vocab=40, layers=2, width=16, heads=4, kv_heads=2, head_dim=4, ffn=24)
 make = jax.jit(spec.init, static_argnums=0)
 
 
@@ -25,14 +26,14 @@ def started():
 
 
 @pytest.mark.parametrize("cfg, count", [  # R1_FACTS: from the shapes of the published configurations
-    (config.qwen2_5_32b(), 32_763_876_352),
-    (config.qwen2_5_1_5b(), 1_543_714_304),
-    (config.qwen2_5_math_1_5b(), 1_543_714_304),
-    (config.qwen2_5_math_1_5b(tie_embeddings=False), 1_777_088_000),  # as DeepSeek's distilled model has it
-    (config.qwen2_5_math_7b(), 7_615_616_512),
-    (config.qwen2_5_14b(), 14_770_033_664),
-    (config.llama3_1_8b(), 8_030_261_248),
-    (config.llama3_3_70b(), 70_553_706_496),
+    (presets.qwen2_5_32b(), 32_763_876_352),
+    (presets.qwen2_5_1_5b(), 1_543_714_304),
+    (presets.qwen2_5_math_1_5b(), 1_543_714_304),
+    (presets.qwen2_5_math_1_5b(tie_embeddings=False), 1_777_088_000),  # as DeepSeek's distilled model has it
+    (presets.qwen2_5_math_7b(), 7_615_616_512),
+    (presets.qwen2_5_14b(), 14_770_033_664),
+    (presets.llama3_1_8b(), 8_030_261_248),
+    (presets.llama3_3_70b(), 70_553_706_496),
     (dataclasses.replace(CFG, heads_out=("value",)), 40 * 16 + 16 + 16 + 2 * (2 * 16 + 16 * 16 * 2 + 16 * 8 * 2
                                                                          + 3 * 16 * 24)),
 ])
@@ -42,12 +43,12 @@ def test_number_of_parameters(cfg, count):
 
 
 @pytest.mark.parametrize("cfg, theta, length, eps, bias", [  # R1_FACTS: the students' bases
-    (config.qwen2_5_math_1_5b(), 1e4, 4096, 1e-6, True),
-    (config.qwen2_5_math_7b(), 1e4, 4096, 1e-6, True),
-    (config.qwen2_5_14b(), 1e6, 131_072, 1e-5, True),
-    (config.qwen2_5_32b(), 1e6, 131_072, 1e-5, True),
-    (config.llama3_1_8b(), 5e5, 131_072, 1e-5, False),
-    (config.llama3_3_70b(), 5e5, 131_072, 1e-5, False),
+    (presets.qwen2_5_math_1_5b(), 1e4, 4096, 1e-6, True),
+    (presets.qwen2_5_math_7b(), 1e4, 4096, 1e-6, True),
+    (presets.qwen2_5_14b(), 1e6, 131_072, 1e-5, True),
+    (presets.qwen2_5_32b(), 1e6, 131_072, 1e-5, True),
+    (presets.llama3_1_8b(), 5e5, 131_072, 1e-5, False),
+    (presets.llama3_3_70b(), 5e5, 131_072, 1e-5, False),
 ])
 def test_what_the_parameters_do_not_show(cfg, theta, length, eps, bias):
     assert (cfg.rope_theta, cfg.max_length, cfg.norm_eps, cfg.qkv_bias) == (theta, length, eps, bias)
@@ -115,9 +116,9 @@ def test_impossible_configurations(changes, words):
 
 
 def test_presets_take_changes():
-    assert config.tiny(300, layers=5).layers == 5 and config.tiny(300).vocab == 300
-    assert config.qwen2_5_32b(remat="dots").remat == "dots"
-    cfg = config.qwen2_5_32b()
+    assert presets.tiny(300, layers=5).layers == 5 and presets.tiny(300).vocab == 300
+    assert presets.qwen2_5_32b(remat="dots").remat == "dots"
+    cfg = presets.qwen2_5_32b()
     published = (cfg.vocab, cfg.layers, cfg.width, cfg.heads, cfg.kv_heads, cfg.head_dim, cfg.ffn, cfg.rope_theta,
                  cfg.norm_eps, cfg.qkv_bias, cfg.qk_norm, cfg.tie_embeddings, cfg.rope_scaling)
     assert published == (152064, 64, 5120, 40, 8, 128, 27648, 1e6, 1e-5, True, False, False, None)

@@ -16,7 +16,7 @@ import pytest
 from r1jax.core.errors import ConfigError
 from r1jax.core.mesh import make_mesh
 from r1jax.core.settings import MeshConfig
-from r1jax.models.config import tiny
+from r1jax.models.presets import tiny
 from r1jax.ops import attention, attention_kernels
 from r1jax.ops.attention import choose, misfit, packed_attention
 from r1jax.ops.attention_blocked import blocked

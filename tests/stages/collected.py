@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from r1jax.core.config import Experiment, to_dict
 from r1jax.core.records import Problem
 from r1jax.core.settings import ChatConfig, CollectConfig, DataConfig
-from r1jax.models import config
+from r1jax.models import presets
 from r1jax.rewards.chat import Reply
 from r1jax.stages import trajectories
 from r1jax.stages.trajectories import Sampled
@@ -24,7 +24,7 @@ COLLECT = CollectConfig(questions=6, samples=2, max_new_tokens=16, questions_per
 def experiment(stage, collect=COLLECT, name="records", domains=("countdown", "open"), **changes):
     """An experiment of a data stage on the tiny world."""
     return Experiment(**{
-        "name": name, "scale": "micro", "stage": stage, "model": config.tiny(), "seed": 3,
+        "name": name, "scale": "micro", "stage": stage, "model": presets.tiny(), "seed": 3,
         "parents": (("policy", "r1-zero@micro"), ("chat", "chat@micro")), "collect": collect,
         "chat": ChatConfig(wording="tiny"),
         "data": DataConfig(domains=tuple((domain, 1.0) for domain in domains))} | changes)

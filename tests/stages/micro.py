@@ -8,7 +8,7 @@ from dataclasses import replace
 from r1jax.core.config import Experiment
 from r1jax.core.settings import DataConfig, EvalConfig, OptimConfig, PretrainConfig, RLConfig
 from r1jax.losses.policy import grpo, ppo
-from r1jax.models import config
+from r1jax.models import presets
 from r1jax.stages import pretrain, rl
 
 SCALES = ("rl", "ppo", "pretrain")
@@ -17,7 +17,7 @@ DATA = DataConfig(domains=(("stem", 1.0),), languages=(("en", 1.0),))
 
 def model():
     """Two layers of width 16 over the tiny vocabulary."""
-    return config.tiny(layers=2, width=16, heads=2, kv_heads=1, head_dim=8, ffn=16, tie_embeddings=False)
+    return presets.tiny(layers=2, width=16, heads=2, kv_heads=1, head_dim=8, ffn=16, tie_embeddings=False)
 
 
 def get_config(scale):

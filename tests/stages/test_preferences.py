@@ -13,7 +13,7 @@ from r1jax.core.records import Problem
 from r1jax.core.settings import ChatConfig, CollectConfig, DataConfig, PairsConfig, PretrainConfig
 from r1jax.data import record_files
 from r1jax.data.world import wording as tiny
-from r1jax.models import config
+from r1jax.models import presets
 from r1jax.rewards.chat import Reply
 from r1jax.rewards.endpoint import EndpointError
 from r1jax.stages import chat as chats
@@ -31,7 +31,7 @@ COLLECT = CollectConfig(questions=6, samples=4, max_new_tokens=16, questions_per
 
 def experiment(pairs=PAIRS, collect=COLLECT, **changes):
     return Experiment(**{
-        "name": "preference-data", "scale": "micro", "stage": preferences.run, "model": config.tiny(), "seed": 3,
+        "name": "preference-data", "scale": "micro", "stage": preferences.run, "model": presets.tiny(), "seed": 3,
         "parents": (("policy", "base@micro"), ("chat", "chat@micro")), "pairs": pairs, "collect": collect,
         "chat": ChatConfig(wording="tiny"), "data": DataConfig(domains=(("general", 1.0),))} | changes)
 
@@ -291,7 +291,7 @@ RUN = replace(COLLECT, questions=16, questions_per_file=4, samples=8, max_prompt
 
 
 def test_a_run_goes_on_where_its_judge_went_down(root, monkeypatch):
-    made = experiment(replace(PAIRS, length_share=0.5), RUN, model=config.tiny())
+    made = experiment(replace(PAIRS, length_share=0.5), RUN, model=presets.tiny())
     calls = []
 
     def judge(down):

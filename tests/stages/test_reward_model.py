@@ -13,7 +13,7 @@ from r1jax.core.config import Experiment
 from r1jax.core.errors import ConfigError, DataError
 from r1jax.core.settings import DataConfig, OptimConfig, RewardModelConfig
 from r1jax.data import record_files
-from r1jax.models import config, spec, transformer
+from r1jax.models import presets, spec, transformer
 from r1jax.rewards.learned import make_scorer
 from r1jax.stages import reward_data, reward_model
 from r1jax.stages.context import Context
@@ -21,7 +21,7 @@ from r1jax.stages.run import run_experiment
 from r1jax.store import Store
 from r1jax.train.step import accumulate, init_state
 
-MODEL = config.tiny(layers=2, width=16, heads=2, kv_heads=1, head_dim=8, ffn=16, tie_embeddings=False,
+MODEL = presets.tiny(layers=2, width=16, heads=2, kv_heads=1, head_dim=8, ffn=16, tie_embeddings=False,
                     heads_out=("reward",))
 PAIRS = RewardModelConfig(kind="pairs", part="summary", sets=("helpful",), batch=16, row_length=96, epochs=2,
                           rows_per_micro_batch=4, held_out=0.2, log_every=3)

@@ -13,13 +13,13 @@ from r1jax.core.config import Experiment
 from r1jax.core.errors import ConfigError, DataError
 from r1jax.core.settings import DataConfig, EvalConfig, OptimConfig, SFTConfig
 from r1jax.data import record_files
-from r1jax.models import config, spec
+from r1jax.models import presets, spec
 from r1jax.stages import sft
 from r1jax.stages.run import run_experiment
 from r1jax.store import Store
 from r1jax.text import tokenizer
 
-MODEL = config.tiny(layers=1, width=16, heads=2, kv_heads=1, head_dim=8, ffn=32)
+MODEL = presets.tiny(layers=1, width=16, heads=2, kv_heads=1, head_dim=8, ffn=32)
 ROWS = [{"problem": f"p{i}", "domain": "countdown" if i % 3 else "general", "language": "en",
          "question": f"use {i % 9} .", "response": "<think> wait . </think> so \\boxed{7} .", "answer": "7",
          "source": "hand", "kind": "reasoning", "meta": {}} for i in range(30)]

@@ -11,13 +11,13 @@ from r1jax.core.settings import CollectConfig, DataConfig, EvalConfig, OptimConf
 from r1jax.data.record_files import Records
 from r1jax.data.world import chat as world
 from r1jax.data.world import wording
-from r1jax.models import config, spec
+from r1jax.models import presets, spec
 from r1jax.stages import agreement, world_chat
 from r1jax.stages.run import run_experiment
 from tests.stages.collected import files, put_policy
 
 pytestmark = pytest.mark.usefixtures("one_device")
-MODEL = config.tiny(layers=1, width=16, heads=2, kv_heads=1, head_dim=8, ffn=32)
+MODEL = presets.tiny(layers=1, width=16, heads=2, kv_heads=1, head_dim=8, ffn=32)
 
 
 def of_records(questions=300, **changes):
