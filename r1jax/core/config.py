@@ -24,10 +24,12 @@ from r1jax.core.errors import ConfigError
 from r1jax.core.override import override
 from r1jax.core.settings import (
     ADDED,
+    SWITCH,
     ChatConfig,
     CollectConfig,
     DataConfig,
     EvalConfig,
+    LoRA,
     MeshConfig,
     OptimConfig,
     PairsConfig,
@@ -48,6 +50,7 @@ class Experiment:
       parents: (role, ref) rows, roles weights, data, policy, reference, reward, teacher, chat; data and reward may come
         more than once. A ref without a version means the scale's artifact.
       tokenizer: "builtin:tiny", a .model (sentencepiece) or a tokenizer.json path.
+      lora: adapters that sft, rl and reward_model train in the place of the parent's weights; None: the weights.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Experiment:
     pairs: PairsConfig | None = field(default=None, metadata=ADDED)
     sft: SFTConfig | None = field(default=None, metadata=ADDED)
     reward_model: RewardModelConfig | None = field(default=None, metadata=ADDED)
+    lora: LoRA | None = field(default=None, metadata=SWITCH)
 
 
 def load(spec: str, overrides: Sequence[str] = ()) -> Experiment:

@@ -30,8 +30,8 @@ def override(experiment: Any, *assignments: str) -> Any:
       assignments: ``path.to.field=value``; tuples in Python's notation, ``None``, ``true``, ``false``.
 
     Raises:
-      ConfigError: an unknown field (the nearest is named), a section that is None, a value of the
-        wrong type, or one that the record itself refuses.
+      ConfigError: an unknown field (the nearest is named), a section that is None and no SWITCH of
+        core/settings.py, a value of the wrong type, or one that the record itself refuses.
     """
     changes: dict[tuple[str, ...], str] = {}
     for assignment in assignments:
@@ -46,6 +46,7 @@ def _apply(record: Any, changes: dict[tuple[str, ...], str], at: tuple[str, ...]
     """Replaces fields of ``record``, which lies at path ``at`` of ``root``."""
     hints = typing.get_type_hints(type(record))
     names = [f.name for f in dataclasses.fields(record)]
+    switches = {f.name for f in dataclasses.fields(record) if f.metadata.get("switch")}
     grouped: dict[str, dict[tuple[str, ...], str]] = {}
     for path, text in changes.items():
         if path[0] not in names:
@@ -54,11 +55,15 @@ def _apply(record: Any, changes: dict[tuple[str, ...], str], at: tuple[str, ...]
     values = {}
     for name, inner in grouped.items():
         here, current = (*at, name), getattr(record, name)
-        if dataclasses.is_dataclass(current):
+        if name in switches and inner.get((), "").lower() == "none":
+            values[name] = None
+            continue
+        kind = _section(hints[name]) if current is None and name in switches else type(current)
+        if dataclasses.is_dataclass(kind):
             if () in inner:
-                fields = ", ".join(f.name for f in dataclasses.fields(current))
+                fields = ", ".join(f.name for f in dataclasses.fields(kind))
                 raise ConfigError(f"{'.'.join(here)} is a section; set one of its fields: {fields}.")
-            values[name] = _apply(current, inner, here, root)
+            values[name] = _begin(kind, inner, here, root) if current is None else _apply(current, inner, here, root)
             continue
         deeper = next((path for path in inner if path), None)
         if deeper is not None:
@@ -66,6 +71,25 @@ def _apply(record: Any, changes: dict[tuple[str, ...], str], at: tuple[str, ...]
             raise ConfigError(f"{'.'.join(here)} is {state}, so {'.'.join((*here, *deeper))} cannot be set.")
         values[name] = _parse(inner[()], hints[name], here)
     return dataclasses.replace(record, **values)
+
+
+def _section(hint: Any) -> type:
+    """The record of a field annotated ``Record | None``."""
+    return next(option for option in _alternatives(hint) if dataclasses.is_dataclass(option))
+
+
+def _begin(kind: type, changes: dict[tuple[str, ...], str], at: tuple[str, ...], root: Any) -> Any:
+    """A section that the experiment does not have, from the fields that are given; the others are at their defaults."""
+    hints, fields = typing.get_type_hints(kind), dataclasses.fields(kind)
+    for path in changes:
+        if path[1:] or path[0] not in hints:
+            raise ConfigError(_unknown(at, path, [f.name for f in fields], root))
+    given = {path[0]: _parse(text, hints[path[0]], (*at, *path)) for path, text in changes.items()}
+    needed = [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in given]
+    if needed:
+        raise ConfigError(f"{'.'.join(at)} is None in this experiment; to begin it, set {'.'.join((*at, needed[0]))} "
+                          "too.")
+    return kind(**given)
 
 
 def _unknown(at: tuple[str, ...], path: tuple[str, ...], names: list[str], root: Any) -> str:

@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from r1jax.core.errors import ConfigError
+
 ADDED = MappingProxyType({"added": True})
 """Metadata of a field that came after artifacts were made: at its default it is no part of what a run is."""
+SWITCH = MappingProxyType({"added": True, "switch": True})
+"""Metadata of a section that is None unless the command line begins it: --set lora.rank=16, and --set lora=none."""
 
 
 @dataclass(frozen=True)
@@ -316,3 +320,25 @@ class RewardModelConfig:
     checkpoint_every: int = 50
     log_every: int = 5
     max_skipped: int = 5
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """Low-rank adapters, which are trained in the place of the weights (models/lora.py).
+
+    Attributes:
+      rank: r, columns of the one and rows of the other thin matrix. alpha: their product is scaled by alpha / r.
+      targets: names of the layers' matrices that have them, such as ("q", "v"); () means all but routers and experts.
+    """
+
+    rank: int
+    alpha: float = 32.0
+    targets: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if self.rank < 1:
+            raise ConfigError(f"lora.rank={self.rank} leaves nothing to train; use 1 or more.")
+        if not self.alpha > 0:
+            raise ConfigError(f"lora.alpha={self.alpha} is not above 0; 32 is usual.")
+        if twice := sorted({name for name in self.targets if self.targets.count(name) > 1}):
+            raise ConfigError(f"lora.targets names {', '.join(twice)} twice; name each matrix once.")

@@ -134,12 +134,16 @@ def _is_spec(x) -> bool:
 
 def init(cfg: ModelConfig, key: jax.Array) -> dict[str, Any]:
     """Float32 parameters; each weight's key is folded from its name, so that adding one changes no other."""
-    flat = traverse_util.flatten_dict(specs(cfg), sep="/")
+    return init_tree(specs(cfg), key, cfg.init_std)
+
+
+def init_tree(tree: dict[str, Any], key: jax.Array, std: float) -> dict[str, Any]:
+    """`init` of any tree of ParamSpec; std is what their scales multiply."""
     params = {}
-    for name, spec in flat.items():
+    for name, spec in traverse_util.flatten_dict(tree, sep="/").items():
         if spec.init == "normal":
             own = jax.random.fold_in(key, zlib.crc32(name.encode()))
-            params[name] = cfg.init_std * spec.scale * jax.random.normal(own, spec.shape, jnp.float32)
+            params[name] = std * spec.scale * jax.random.normal(own, spec.shape, jnp.float32)
         else:
             params[name] = jnp.full(spec.shape, 1.0 if spec.init == "ones" else 0.0, jnp.float32)
     return traverse_util.unflatten_dict(params, sep="/")
@@ -147,21 +151,36 @@ def init(cfg: ModelConfig, key: jax.Array) -> dict[str, Any]:
 
 def shardings(cfg: ModelConfig, mesh) -> dict[str, Any]:
     """The tree of NamedSharding of the parameters on a mesh."""
-    return jax.tree.map(lambda s: meshes.sharding(mesh, s.axes, s.shape), specs(cfg), is_leaf=_is_spec)
+    return tree_shardings(specs(cfg), mesh)
+
+
+def tree_shardings(tree: dict[str, Any], mesh) -> dict[str, Any]:
+    """`shardings` of any tree of ParamSpec."""
+    return jax.tree.map(lambda s: meshes.sharding(mesh, s.axes, s.shape), tree, is_leaf=_is_spec)
 
 
 def abstract(cfg: ModelConfig, mesh=None) -> dict[str, Any]:
     """The tree of jax.ShapeDtypeStruct of the parameters, with shardings where a mesh is given."""
+    return tree_abstract(specs(cfg), mesh)
+
+
+def tree_abstract(tree: dict[str, Any], mesh=None) -> dict[str, Any]:
+    """`abstract` of any tree of ParamSpec."""
     def one(spec: ParamSpec):
         where = None if mesh is None else meshes.sharding(mesh, spec.axes, spec.shape)
         return jax.ShapeDtypeStruct(spec.shape, jnp.float32, sharding=where)
 
-    return jax.tree.map(one, specs(cfg), is_leaf=_is_spec)
+    return jax.tree.map(one, tree, is_leaf=_is_spec)
 
 
 def count(cfg: ModelConfig) -> int:
     """Number of parameters."""
-    return sum(math.prod(s.shape) for s in jax.tree.leaves(specs(cfg), is_leaf=_is_spec))
+    return tree_count(specs(cfg))
+
+
+def tree_count(tree: dict[str, Any]) -> int:
+    """`count` of any tree of ParamSpec."""
+    return sum(math.prod(s.shape) for s in jax.tree.leaves(tree, is_leaf=_is_spec))
 
 
 def init_sharded(cfg: ModelConfig, key: jax.Array, mesh) -> dict[str, Any]:

@@ -57,11 +57,15 @@ def logp_fn(cfg, temperature: float) -> Callable[[Any, Batch], Any]:
     return lambda params, batch: target_logprobs(params, hidden_states(cfg, params, batch), batch, temperature)
 
 
-def start_state(experiment: Experiment, context: Context, optimizer,
-                params) -> tuple[TrainState, TrainState, TrainState]:
-    """(state before the first update, its abstract tree, its shardings) on the mesh, from float32 params."""
-    abstract = jax.eval_shape(lambda p: training.init_state(p, optimizer), spec.abstract(experiment.model))
-    where = training.state_shardings(abstract, spec.shardings(experiment.model, context.mesh), context.mesh)
+def start_state(experiment: Experiment, context: Context, optimizer, params,
+                tree=None) -> tuple[TrainState, TrainState, TrainState]:
+    """(state before the first update, its abstract tree, its shardings) on the mesh, from float32 params.
+
+    tree: the ParamSpecs of what is trained; None: all of the model's.
+    """
+    tree = spec.specs(experiment.model) if tree is None else tree
+    abstract = jax.eval_shape(lambda p: training.init_state(p, optimizer), spec.tree_abstract(tree))
+    where = training.state_shardings(abstract, spec.tree_shardings(tree, context.mesh), context.mesh)
     abstract = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, where)
     state = jax.jit(lambda p: training.init_state(p, optimizer), out_shardings=where)(params)
     return state, abstract, where

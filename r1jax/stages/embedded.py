@@ -16,7 +16,7 @@ import jax
 from r1jax.core.errors import DataError
 from r1jax.core.mesh import make_mesh
 from r1jax.core.settings import MeshConfig
-from r1jax.models import config, spec, weights
+from r1jax.models import config, weights
 from r1jax.store import Store
 from r1jax.text.tokenizer import ASSETS
 
@@ -63,7 +63,10 @@ def ship(store_root: str, ref: str = "base@tiny") -> None:
     Raises:
       DataError: it is not finished, none of NAMES, or a base that fails the gate.
     """
-    artifact = Store(store_root, create=False).get(ref)
+    from r1jax.stages.weights_of import load_weights  # which reads what is shipped
+
+    store = Store(store_root, create=False)
+    artifact = store.get(ref)
     if artifact.name not in NAMES:
         raise DataError(f"{ref} is none of the models that are shipped: {', '.join(NAMES)}.")
     figures = artifact.summary()
@@ -72,7 +75,7 @@ def ship(store_root: str, ref: str = "base@tiny") -> None:
         raise DataError(f"{ref} is not fit to ship: {'; '.join(failed)}.")
     settings = artifact.config()
     cfg = artifact_model(settings["model"])
-    loaded = artifact.load_params(spec.abstract(cfg, make_mesh(MeshConfig())))
+    loaded = load_weights(store, artifact, make_mesh(MeshConfig()))
     kept = {"step": artifact.final_step(), "figures": figures, "fingerprint": artifact.fingerprint,
             "tokenizer": artifact.lineage()["digests"]["tokenizer"],
             "problems": settings["evaluation"]["problems"], "samples": settings["evaluation"]["samples"],

@@ -20,7 +20,7 @@ from r1jax.core.errors import DataError, R1JaxError
 from r1jax.core.recipe import Recipe, chosen, full_ref, in_order, with_version
 from r1jax.data import hub, record_files, sources
 from r1jax.rewards import sandbox
-from r1jax.stages import annotate, collecting, embedded, endpoints, problems
+from r1jax.stages import annotate, collecting, embedded, endpoints, problems, trained
 from r1jax.stages import run as runner
 from r1jax.stages.context import Context
 from r1jax.stages.cost import Cost, Lengths, cost
@@ -212,6 +212,7 @@ def _needs(experiment: Experiment, store: Store | None, fetch: bool) -> list[str
     tokenizer = had(tokenizers.load, experiment.tokenizer)
     had(tokenizers.check_fits, tokenizer, experiment.model.vocab, experiment.tokenizer)
     mesh = had(meshes.make_mesh, experiment.mesh)
+    had(trained.check, experiment)
     if experiment.stage in runner.CHECKS:
         had(runner.CHECKS[experiment.stage], experiment, Context(mesh, tokenizer, store, {}))
     lacks += _unread(experiment, fetch)

@@ -8,7 +8,6 @@ destroys the policy (LOG.md).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -20,10 +19,11 @@ from r1jax.core.types import Batch
 from r1jax.losses import advantages
 from r1jax.losses.critic import Critic, value_loss
 from r1jax.losses.policy import policy_loss
-from r1jax.models import spec, transformer
+from r1jax.models import transformer
 from r1jax.ops.masked import masked_max, masked_sum
 from r1jax.stages.context import hidden_states, target_logprobs
-from r1jax.store import Artifact
+from r1jax.stages.weights_of import start_weights
+from r1jax.store import Artifact, Store
 
 
 def make_loss(experiment: Experiment) -> Callable[[Any, Batch], tuple[jax.Array, dict[str, jax.Array]]]:
@@ -77,18 +77,13 @@ def make_estimate(critic: Critic) -> Callable[[Batch, jax.Array], Batch]:
     return estimate
 
 
-def start_params(experiment: Experiment, parent: Artifact, mesh) -> Any:
-    """A parent's weights, with the heads that the policy has: a head that the parent lacks starts at zeros.
+def start_params(experiment: Experiment, parent: Artifact, mesh, store: Store | None = None) -> Any:
+    """A parent's whole weights, with the heads that the policy has: a head that the parent lacks starts at zeros.
 
     parent: the artifact; its own configuration says which heads it has. One that the policy has not is left behind.
+    store: where the parent's own parents are, for one with adapters.
     """
-    cfg = experiment.model
-    has = tuple((parent.config().get("model") or {}).get("heads_out") or ())
-    params = parent.load_params(spec.abstract(replace(cfg, heads_out=has), mesh))
-    for name in set(cfg.heads_out) - set(has):
-        params[f"{name}_head"] = jnp.zeros((cfg.width,), jnp.float32)
-    dropped = {f"{name}_head" for name in set(has) - set(cfg.heads_out)}
-    return {name: tree for name, tree in params.items() if name not in dropped}
+    return start_weights(store, parent, mesh, experiment.model)
 
 
 def check(experiment: Experiment) -> None:

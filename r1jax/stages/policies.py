@@ -25,6 +25,7 @@ from r1jax.sampler.responses import respond
 from r1jax.sampler.sampling import Sampling
 from r1jax.stages import embedded
 from r1jax.stages.evaluate import Decoding, OnGroup
+from r1jax.stages.weights_of import load_weights, store_of
 from r1jax.store import Artifact, Store
 from r1jax.store.evaluations import folder_name
 from r1jax.text import chat
@@ -135,7 +136,7 @@ def artifact_policy(artifact: Artifact, mesh, slots: int = SLOTS) -> Policy:
     model = embedded.artifact_model(config["model"])
     budget = _own_budget(artifact.ref, config)
     identity = _of_artifact(artifact) | {"prompt": config["data"]["prompt"], "dtype": model.dtype}
-    return Policy(artifact.ref.replace("@", "-"), identity, model, artifact.load_params(spec.abstract(model, mesh)),
+    return Policy(artifact.ref.replace("@", "-"), identity, model, load_weights(store_of(artifact), artifact, mesh),
                   _own_tokenizer(artifact, model), template(config["data"]["prompt"]), budget, mesh, slots)
 
 
@@ -240,7 +241,7 @@ def reward_scorer(artifact: Artifact, mesh, **options) -> learned.Score:
     config = artifact.config()
     model = embedded.artifact_model(config["model"])
     tokenizer = _own_tokenizer(artifact, model)
-    return learned.make_scorer(model, artifact.load_params(spec.abstract(model, mesh)), tokenizer,
+    return learned.make_scorer(model, load_weights(store_of(artifact), artifact, mesh), tokenizer,
                                config["data"]["prompt"], **options)
 
 

@@ -37,9 +37,9 @@ from r1jax.eval import reward_models as examining
 from r1jax.losses import preference
 from r1jax.models import transformer
 from r1jax.rewards.learned import RESPONSE, SUMMARY, Score, make_scorer
-from r1jax.stages import objective, reward_data
+from r1jax.stages import reward_data, trained
 from r1jax.stages.budget import at_least_one
-from r1jax.stages.context import Context, clock, hidden_states, join_state, put_whole, split_state, start_state
+from r1jax.stages.context import Context, clock, hidden_states, join_state, put_whole, split_state
 from r1jax.stages.health import stop_if_not_finite
 from r1jax.stages.reward_data import Example, JudgedBatch
 from r1jax.store import Artifact
@@ -47,7 +47,6 @@ from r1jax.store.files import write_json, writing
 from r1jax.store.hosts import is_primary
 from r1jax.text.prompts import template
 from r1jax.train import optim
-from r1jax.train.step import make_step
 
 SUITES = {"pairs": "preferences", "labels": "labels"}
 EXAMINATION = "examination.json"
@@ -121,13 +120,12 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
     log.say(f"{artifact.ref}: {len(training)} {config.kind} to train on, {len(held_out)} of other questions to be "
             f"examined with, {steps} updates")
     optimizer = optim.make(experiment.optim, steps)
-    params = objective.start_params(experiment, context.parents["weights"], context.mesh)
-    state, abstract, where = start_state(experiment, context, optimizer, params)
+    model, state, abstract, where = trained.start(experiment, context, optimizer)
     start = 0
     if artifact.latest_step() is not None:
         start, trees, _ = artifact.restore(split_state(abstract))
         state = join_state(trees)
-    step_fn = make_step(make_loss(experiment), optimizer, where)
+    step_fn = model.make_step(make_loss(experiment), optimizer, where)
     make = reward_data.batches(config, experiment.seed, training)
     began, tokens, entered = clock(artifact), 0, time.time()
     with log.event_writer(artifact.path / "tensorboard", resume_step=start + 1 if start else 0) as events, log.progress(
@@ -147,7 +145,7 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
                 bar.update(step, f"loss {record['train/loss']:.3f}  accuracy {record['train/accuracy']:.0%}")
             if step % config.checkpoint_every == 0 or step == steps:
                 artifact.save(step, split_state(state))
-    return _report(experiment, artifact, context, state.params, training, held_out, left_out)
+    return _report(experiment, artifact, context, model.merged(state.params), training, held_out, left_out)
 
 
 def examine(config_kind: str, score: Score, examples: Sequence[Example]) -> tuple[examining.Examination, np.ndarray]:

@@ -24,21 +24,21 @@ from r1jax.core.errors import ConfigError
 from r1jax.core.mesh import check_batch, memory_bytes
 from r1jax.core.types import Batch
 from r1jax.losses.critic import explained_variance
-from r1jax.models import spec
+from r1jax.models import lora, spec
 from r1jax.rewards.replay import Record
 from r1jax.sampler.decode import ROUND, check_context
 from r1jax.sampler.programs import cache_bytes
 from r1jax.sampler.sampling import Sampling, check_training
-from r1jax.stages import objective, problems, rewards
+from r1jax.stages import objective, problems, rewards, trained
 from r1jax.stages.budget import at_least_one, budget_at, longest_sample
-from r1jax.stages.context import Context, clock, join_state, logp_fn, put_batch, put_whole, split_state, start_state
+from r1jax.stages.context import Context, clock, join_state, logp_fn, put_batch, put_whole, split_state
 from r1jax.stages.evaluation import Evaluator
 from r1jax.stages.health import Health
 from r1jax.stages.rollouts import Experience, collect
 from r1jax.store import VERDICTS, Artifact
 from r1jax.text.prompts import template
 from r1jax.train import batches, optim
-from r1jax.train.step import make_score, make_step
+from r1jax.train.step import make_score
 
 MOST_STACKED = 32  # micro-batches that an update's arrays hold at least, where its samples could fill them
 
@@ -164,17 +164,28 @@ def memory_needed(experiment: Experiment, mesh) -> dict[str, int]:
     """
     rl = experiment.rl
     cfg = replace(experiment.model, dtype=rl.rollout_dtype or experiment.model.dtype)
-    where = jax.tree.leaves(spec.shardings(cfg, mesh))
-    held = [math.prod(s.shard_shape(x.shape)) for x, s in zip(jax.tree.leaves(spec.abstract(cfg)), where, strict=True)]
-    weights = sum(held) * mesh.size  # what is replicated counts on every device
+    weights = _numbers_held(spec.specs(cfg), mesh)
     longest = longest_sample(rl) + ROUND
     samples = -(-rl.questions * rl.group_size // rl.minibatches)
     grid = max(smallest_stack(experiment, rl.questions * rl.group_size) * rl.rows_per_micro_batch,
                samples * longest // rl.row_length // 2) * rl.row_length
-    return {"weights, gradient, two moments and reference": 5 * 4 * weights,
-            "the sampler's copy of the weights": jnp.dtype(cfg.dtype).itemsize * weights,
-            f"keys and values of rl.slots={rl.slots} rows of {longest} tokens": cache_bytes(cfg, rl.slots, longest),
-            "the arrays of a rollout's updates": rl.minibatches * grid * 9 * 4}
+    training = {"weights, gradient, two moments and reference": 5 * 4 * weights}
+    if experiment.lora is not None:
+        adapters = _numbers_held(lora.specs(cfg, experiment.lora), mesh)
+        training = {"frozen weights": jnp.dtype(experiment.model.dtype).itemsize * weights,
+                    "merged weights": jnp.dtype(experiment.model.dtype).itemsize * weights,
+                    "adapters, gradient, two moments and reference": 5 * 4 * adapters}
+    return training | {
+        "the sampler's copy of the weights": jnp.dtype(cfg.dtype).itemsize * weights,
+        f"keys and values of rl.slots={rl.slots} rows of {longest} tokens": cache_bytes(cfg, rl.slots, longest),
+        "the arrays of a rollout's updates": rl.minibatches * grid * 9 * 4}
+
+
+def _numbers_held(tree, mesh) -> int:
+    """Numbers of a tree of ParamSpec on all devices; what is replicated counts on every one."""
+    where = jax.tree.leaves(spec.tree_shardings(tree, mesh))
+    shapes = jax.tree.leaves(spec.tree_abstract(tree))
+    return sum(math.prod(s.shard_shape(x.shape)) for x, s in zip(shapes, where, strict=True)) * mesh.size
 
 
 def check_memory(experiment: Experiment, mesh) -> None:
@@ -202,10 +213,9 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
     """
     rl = experiment.rl
     optimizer = optim.make(experiment.optim, rl.steps)
-    params = objective.start_params(experiment, context.parents["weights"], context.mesh)
-    state, abstract, where = start_state(experiment, context, optimizer, params)
+    model, state, abstract, where = trained.start(experiment, context, optimizer)
     start, state, reference = resume(experiment, artifact, state, abstract)
-    step_fn = make_step(objective.make_loss(experiment), optimizer, where)
+    step_fn = model.make_step(objective.make_loss(experiment), optimizer, where)
     score = scoring(experiment)
     draw = problems.training(experiment, context)
     earned = rewards.open_rewards(experiment, context)
@@ -220,23 +230,26 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
             artifact.log_metrics(values)
             events.scalars(step, {name: value for name, value in values.items() if "/" in name})
 
+        policy = model.merged(state.params)
         if start == 0:
-            record(0, evaluator(state.params, 0))
+            record(0, evaluator(policy, 0))
         for step in range(start, rl.steps, rl.minibatches):
             verdicts = _verdicts(artifact, step)
-            experience = collect(experiment, context, state.params, draw, step,
+            experience = collect(experiment, context, policy, draw, step,
                                  budget_at(rl.max_new_tokens, step), verdicts, earned)
             if verdicts.rows:
                 artifact.write_samples(step, VERDICTS, verdicts.rows)
             artifact.write_samples(step, "rollouts", experience.records(rl.keep_rollouts))
-            made = prepare(experiment, context, score, state.params, reference,
+            made = prepare(experiment, context, score, model.forward(state.params), model.forward(reference),
                            minibatches(experiment, experience, step))
+            policy = None  # merged weights are not kept while the policy is updated
             values = experience.metrics
             for index, (batch, count, padding) in enumerate(made, start=1):
                 state, found = update(step_fn, state, batch, count, padding)
                 values |= health.watch(step + index, found, first=index == 1, experience=experience, batch=batch)
                 if index == len(made):
-                    values |= evaluator(state.params, step + index)
+                    policy = model.merged(state.params)
+                    values |= evaluator(policy, step + index)
                 record(step + index, values)
                 bar.update(step + index, experience.line)
                 values = {}

@@ -24,6 +24,7 @@ from r1jax.stages import (
     reward_model,
     rl,
     sft,
+    trained,
     world_chat,
 )
 from r1jax.stages.context import Context
@@ -68,6 +69,7 @@ def run_experiment(experiment: Experiment, store_root: str, version: str | None 
     tokenizers.check_fits(tokenizer, experiment.model.vocab, experiment.tokenizer)
     mesh = meshes.make_mesh(experiment.mesh)
     context = Context(mesh, tokenizer, store, {})
+    trained.check(experiment)
     if experiment.stage in CHECKS:
         CHECKS[experiment.stage](experiment, context)
     adopt(store, [ref for _, ref in experiment.parents])

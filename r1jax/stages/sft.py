@@ -26,9 +26,9 @@ from r1jax.data import pipeline, record_files
 from r1jax.data.packing import pack
 from r1jax.losses.distillation import distillation_loss
 from r1jax.losses.lm import next_token_loss
-from r1jax.models import spec, transformer
+from r1jax.models import transformer
 from r1jax.ops.divergence import common_rows, token_divergence
-from r1jax.stages import examination, objective
+from r1jax.stages import examination, trained
 from r1jax.stages.budget import at_least_one
 from r1jax.stages.collecting import WANTED, Table, format_table
 from r1jax.stages.context import (
@@ -40,16 +40,15 @@ from r1jax.stages.context import (
     put_batch,
     put_whole,
     split_state,
-    start_state,
     target_logprobs,
 )
 from r1jax.stages.embedded import PROMPT_ROOM, artifact_model
 from r1jax.stages.health import stop_if_not_finite
+from r1jax.stages.weights_of import load_weights
 from r1jax.store import Artifact
 from r1jax.text.prompts import prompt_ids, template
 from r1jax.text.tokenizer import Tokenizer
 from r1jax.train import batches, optim
-from r1jax.train.step import make_step
 
 Row = Mapping[str, Any]
 THERE, TAKEN = "there", "taken"
@@ -186,7 +185,7 @@ def objective_of(experiment: Experiment, context: Context) -> tuple[Callable[...
         logp, _ = target_logprobs(params, hidden, batch, 1.0)
         return distillation_loss(divergence, logp, batch.weights, teacher=share)
 
-    return loss, (parent.load_params(spec.abstract(teacher, context.mesh)),)
+    return loss, (load_weights(context.store, parent, context.mesh, teacher),)
 
 
 def check(experiment: Experiment, context: Context) -> None:
@@ -249,14 +248,13 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
     order = Order(experiment, rows)
     mixture = say_mixture(artifact.ref, order.table)
     optimizer = optim.make(experiment.optim, order.steps)
-    params = objective.start_params(experiment, context.parents["weights"], context.mesh)
-    state, abstract, where = start_state(experiment, context, optimizer, params)
+    model, state, abstract, where = trained.start(experiment, context, optimizer)
     start = 0
     if artifact.latest_step() is not None:
         start, trees, _ = artifact.restore(split_state(abstract))
         state = join_state(trees)
     loss, frozen = objective_of(experiment, context)
-    step_fn = make_step(loss, optimizer, where)
+    step_fn = model.make_step(loss, optimizer, where)
     began, entered, tokens, left_out = clock(artifact), time.time(), 0.0, 0
     with log.event_writer(artifact.path / "tensorboard", resume_step=start + 1 if start else 0) as events, log.progress(
             order.steps, f"fine-tuning {artifact.ref}", start=start) as bar:
@@ -280,5 +278,5 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
                 bar.update(step, f"loss {record['train/loss']:.3f}  {rate:,.0f} tokens/s")
             if step % config.checkpoint_every == 0 or step == order.steps:
                 artifact.save(step, split_state(state))
-    return mixture | examination.examine(experiment, artifact, context, state.params, order.steps,
+    return mixture | examination.examine(experiment, artifact, context, model.merged(state.params), order.steps,
                                          config.row_length - PROMPT_ROOM)

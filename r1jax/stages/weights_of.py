@@ -1,0 +1,90 @@
+"""An artifact's weights, whole: the one place that knows that some artifacts hold adapters and no weights.
+
+An artifact trained with adapters (Experiment.lora) keeps these alone, some hundredths of the weights; its parent in the
+role "weights", which is finished and never changes, holds the rest. Whoever reads it gets both merged.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from r1jax.core.errors import StoreError
+from r1jax.core.settings import LoRA
+from r1jax.models import lora, spec
+from r1jax.models.config import ModelConfig
+from r1jax.stages import embedded
+from r1jax.store import Artifact, Store
+from r1jax.store.lineage import refuse_rebuilt, remedy
+
+
+def load_weights(store: Store, artifact: Artifact, mesh, model: ModelConfig | None = None) -> dict[str, Any]:
+    """The whole float32 parameters of an artifact on a mesh, merged with those of its parents where it has adapters.
+
+    Args:
+      store: where its parents are; asked only for an artifact with adapters.
+      model: the architecture to read them as, with the artifact's own scalar heads; None: the artifact's.
+
+    Raises:
+      StoreError: no whole checkpoint, another architecture, or a parent that is missing or was built again.
+    """
+    config = artifact.config()
+    if model is None:
+        shipped = "embedded" in config
+        model = embedded.model(artifact.name) if shipped else embedded.artifact_model(config["model"])
+    adapters = adapters_of(config)
+    if adapters is None:
+        return artifact.load_params(spec.abstract(model, mesh))
+    base = start_weights(store, _base(store, artifact), mesh, model)
+    found = artifact.load_params(spec.tree_abstract(lora.specs(model, adapters), mesh))
+    return _merge(model, adapters, mesh)(base, found)
+
+
+def start_weights(store: Store, parent: Artifact, mesh, model: ModelConfig) -> dict[str, Any]:
+    """A parent's weights, with the scalar heads of the model: one that the parent lacks starts at zeros.
+
+    parent: its own configuration says which heads it has. One that the model has not is left behind.
+    """
+    has = tuple((parent.config().get("model") or {}).get("heads_out") or ())
+    params = load_weights(store, parent, mesh, replace(model, heads_out=has))
+    for name in set(model.heads_out) - set(has):
+        params[f"{name}_head"] = jnp.zeros((model.width,), jnp.float32)
+    dropped = {f"{name}_head" for name in set(has) - set(model.heads_out)}
+    return {name: tree for name, tree in params.items() if name not in dropped}
+
+
+def store_of(artifact: Artifact) -> Store:
+    """The store that an artifact lies in."""
+    return Store(artifact.path.parent.parent, create=False)
+
+
+def adapters_of(config: Mapping[str, Any]) -> LoRA | None:
+    """The adapters that an artifact's configuration names; None where all of its weights were trained."""
+    row = config.get("lora")
+    if not row:
+        return None
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items() if name != "type"}
+    return LoRA(**fields)
+
+
+def _base(store: Store, artifact: Artifact) -> Artifact:
+    """The parent whose weights an artifact's adapters stand on."""
+    rows = artifact.lineage()["parents"]
+    ref = next(row["ref"] for row in rows if row["role"] == "weights")
+    found = store.find(ref)
+    if found is None:
+        raise StoreError(f"{artifact.ref} has adapters on the weights of {ref}, which is not in {store.root}: "
+                         f"{remedy(ref, store.root)}.")
+    refuse_rebuilt(store, artifact, rows)
+    return found
+
+
+@functools.cache
+def _merge(model: ModelConfig, adapters: LoRA, mesh):
+    return jax.jit(lambda base, found: lora.merge(base, found, adapters), out_shardings=spec.shardings(model, mesh),
+                   donate_argnums=0)
