@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from r1jax.core.config import Experiment, fingerprint, identity, load, to_dict
 from r1jax.core.errors import ConfigError
 from r1jax.core.override import override
-from r1jax.core.settings import ChatConfig, EvalConfig, MeshConfig, OptimConfig, PretrainConfig, RLConfig
+from r1jax.core.settings import ChatConfig, EvalConfig, LoRA, MeshConfig, OptimConfig, PretrainConfig, RLConfig
 
 FILE = '''
 """An experiment."""
@@ -154,7 +154,22 @@ def test_override_reads_values_by_their_annotation(assignment, read, expected):
     assert value == expected and type(value) is type(expected)
 
 
+def test_a_switch_is_begun_changed_and_ended_by_overrides():
+    plain = replace(experiment(), name="other")
+    begun = override(plain, "lora.rank=16", "lora.targets=('q', 'v')")
+    assert begun == replace(plain, lora=LoRA(rank=16, alpha=32.0, targets=("q", "v")))
+    assert override(begun, "lora.alpha=8").lora == LoRA(rank=16, alpha=8.0, targets=("q", "v"))
+    assert override(begun, "lora=none") == override(plain, "lora=None") == plain
+    assert "lora" not in to_dict(plain) and fingerprint(begun) != fingerprint(plain)
+
+
 @pytest.mark.parametrize(("assignment", "message"), [
+    ("lora=16", r"lora is a section; set one of its fields: rank, alpha, targets"),
+    ("lora.alpha=16", r"lora is None in this experiment; to begin it, set lora\.rank too"),
+    ("lora.ranks=16", r"no field lora\.ranks; did you mean lora\.rank\? Section lora has rank, alpha, targets"),
+    ("lora.rank.x=16", r"no field lora\.rank\.x"),
+    ("lora.rank=many", r"lora\.rank takes a whole number such as 50, not 'many'"),
+    ("lora.rank=0", r"lora\.rank=0 leaves nothing to train"),
     ("rl.stepz=1", r"no field rl\.stepz; did you mean rl\.steps\? Section rl has steps, questions"),
     ("optm.learning_rate=1", r"did you mean optim\.learning_rate\? The experiment has name, scale"),
     ("learning_rate=1", r"no field learning_rate; did you mean optim\.learning_rate\?"),

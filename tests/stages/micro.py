@@ -1,4 +1,4 @@
-"""The smallest experiments that really run: an experiment file whose scales are `rl`, `ppo` and `pretrain`.
+"""The smallest experiments that really run: an experiment file whose scales are `rl`, `ppo`, `lora` and `pretrain`.
 
 The questions are the tiny world's multiple-choice facts, the policy is the bigram table of tests/stages/conftest.py.
 """
@@ -6,12 +6,12 @@ The questions are the tiny world's multiple-choice facts, the policy is the bigr
 from dataclasses import replace
 
 from r1jax.core.config import Experiment
-from r1jax.core.settings import DataConfig, EvalConfig, OptimConfig, PretrainConfig, RLConfig
+from r1jax.core.settings import DataConfig, EvalConfig, LoRA, OptimConfig, PretrainConfig, RLConfig
 from r1jax.losses.policy import grpo, ppo
 from r1jax.models import presets
 from r1jax.stages import pretrain, rl
 
-SCALES = ("rl", "ppo", "pretrain")
+SCALES = ("rl", "ppo", "lora", "pretrain")
 DATA = DataConfig(domains=(("stem", 1.0),), languages=(("en", 1.0),))
 
 
@@ -21,7 +21,8 @@ def model():
 
 
 def get_config(scale):
-    return {"rl": reinforcement, "ppo": with_a_critic, "pretrain": pretraining}[scale]()
+    return {"rl": reinforcement, "ppo": with_a_critic, "lora": with_adapters,
+            "pretrain": pretraining}[scale]()
 
 
 def reinforcement():
@@ -41,6 +42,11 @@ def with_a_critic():
     experiment = reinforcement()
     return replace(experiment, scale="ppo", model=replace(experiment.model, heads_out=("value",)),
                    optim=OptimConfig(learning_rate=0.02), rl=replace(experiment.rl, loss=ppo(lam=1.0), steps=6))
+
+
+def with_adapters():
+    """PPO, three rollouts, with adapters and the value head beside frozen weights."""
+    return replace(with_a_critic(), scale="lora", lora=LoRA(rank=2))
 
 
 def pretraining():

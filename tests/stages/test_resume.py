@@ -14,7 +14,7 @@ import pytest
 
 from r1jax.core.cache import enable_compilation_cache
 from r1jax.core.errors import StoreError
-from r1jax.models import spec
+from r1jax.models import lora, spec
 from r1jax.stages import rollouts
 from r1jax.stages import run as stage_runner
 from r1jax.stages.context import split_state
@@ -62,7 +62,8 @@ def state_of(artifact, experiment):
     """The leaves of the last checkpoint: weights, optimizer, counters and the reference model."""
     steps = (experiment.rl or experiment.pretrain).steps
     optimizer = optim.make(experiment.optim, steps)
-    state = jax.eval_shape(lambda p: init_state(p, optimizer), spec.abstract(experiment.model))
+    tree = lora.specs(experiment.model, experiment.lora) if experiment.lora else spec.specs(experiment.model)
+    state = jax.eval_shape(lambda p: init_state(p, optimizer), spec.tree_abstract(tree))
     trees = split_state(state) | ({"reference": state.params} if experiment.rl else {})
     step, found, extra = artifact.restore(trees)
     assert step == steps
@@ -123,6 +124,11 @@ def test_reinforcement_survives_kill_9(store, uninterrupted, micro):
 @pytest.mark.slow
 def test_a_critic_survives_kill_9(store, uninterrupted, micro):
     kill_and_compare("ppo", "micro", (3,), store, uninterrupted, micro(scale="ppo"))
+
+
+@pytest.mark.slow
+def test_adapters_survive_kill_9(store, uninterrupted, micro):
+    kill_and_compare("lora", "micro", (3,), store, uninterrupted, micro(scale="lora"))
 
 
 @pytest.mark.slow
