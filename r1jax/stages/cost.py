@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from r1jax.core.config import Experiment
-from r1jax.models import flops, spec
+from r1jax.core.settings import LoRA
+from r1jax.models import flops, lora, spec
 from r1jax.stages.budget import budget_at
 from r1jax.stages.problems import domains_of, last_part_data, last_part_from
 
@@ -129,10 +130,19 @@ def reading(model, prompt: int, response: int, sequences: int, *, scored: bool =
     return Work(sequences, sequences * (prompt + response), sequences * each)
 
 
-def training(model, prompt: int, response: int, sequences: int, *, scored: bool = True) -> Work:
-    """Forward and backward passes, three times the forward's operations."""
+def training(model, prompt: int, response: int, sequences: int, *, scored: bool = True,
+             adapters: LoRA | None = None) -> Work:
+    """Forward and backward passes, three times the forward's operations.
+
+    With adapters the gradients of frozen matrices and head are left out, and the adapters' own three passes come in.
+    """
     once = reading(model, prompt, response, sequences, scored=scored)
-    return once._replace(flops=3 * once.flops)
+    if adapters is None:
+        return once._replace(flops=3 * once.flops)
+    thin = spec.tree_count(lora.specs(replace(model, heads_out=()), adapters))
+    frozen = 2 * once.tokens * flops.matrix_parameters(model)
+    frozen += 2 * sequences * response * model.vocab * model.width if scored else 0
+    return once._replace(flops=3 * once.flops - frozen + 3 * 2 * once.tokens * thin)
 
 
 def _pretraining(experiment: Experiment, found: Cost) -> Cost:
@@ -161,7 +171,7 @@ def _reinforcement(experiment: Experiment, found: Cost, lengths: Lengths) -> Cos
         scored = scored.plus(reading(model, found.prompt, response, samples * passes))
         unscored = samples * (rl.loss.critic is not None) + round(samples * _rewarded(experiment, step))
         scored = scored.plus(reading(model, found.prompt, response, unscored, scored=False))
-        trained = trained.plus(training(model, found.prompt, response, samples))
+        trained = trained.plus(training(model, found.prompt, response, samples, adapters=experiment.lora))
     return replace(found, sampled=sampled, scored=scored, trained=trained, updates=rl.steps,
                    evaluated=_evaluations(experiment, found, lengths))
 
@@ -242,10 +252,12 @@ def _learning_from_records(experiment: Experiment, found: Cost, records: Mapping
     if experiment.reward_model:
         texts = 2 if config.kind == "pairs" else 1
         an_epoch = round(an_epoch * (1 - config.held_out))
-        trained = training(model, prompt, response, texts * an_epoch * config.epochs, scored=False)
+        trained = training(model, prompt, response, texts * an_epoch * config.epochs, scored=False,
+                           adapters=experiment.lora)
         return replace(found, trained=trained, updates=-(-an_epoch // config.batch) * config.epochs, unknown=unknown)
     sequences = an_epoch * config.epochs
     evaluated = sampling(model, prompt, response, experiment.evaluation.problems, experiment.evaluation.samples)
     teacher = reading(model, prompt, response, sequences) if config.teacher else Work()
-    return replace(found, trained=training(model, prompt, response, sequences), scored=teacher, evaluated=evaluated,
+    trained = training(model, prompt, response, sequences, adapters=experiment.lora)
+    return replace(found, trained=trained, scored=teacher, evaluated=evaluated,
                    updates=-(-an_epoch // config.batch) * config.epochs, unknown=unknown)

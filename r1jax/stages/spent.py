@@ -11,6 +11,7 @@ import numpy as np
 from r1jax.core.errors import DataError
 from r1jax.stages import cost
 from r1jax.stages.embedded import artifact_model
+from r1jax.stages.weights_of import adapters_of
 from r1jax.store import Artifact
 
 
@@ -45,7 +46,8 @@ def reinforcement(artifact: Artifact, prompt: int) -> float:
         raise DataError(f"{artifact.ref} logged no rollouts, so that its operations cannot be counted.")
     work = [part for length in lengths for part in (
         cost.sampling(model, prompt, length, rl["questions"], rl["group_size"]),
-        cost.reading(model, prompt, length, samples * passes), cost.training(model, prompt, length, samples))]
+        cost.reading(model, prompt, length, samples * passes),
+        cost.training(model, prompt, length, samples, adapters=adapters_of(config)))]
     return float(sum(part.flops for part in work))
 
 
@@ -64,4 +66,5 @@ def fine_tuning(artifact: Artifact, prompt: int) -> float:
     if not logged:
         raise DataError(f"{artifact.ref} logged no updates, so that its operations cannot be counted.")
     response = round(float(np.mean([row["train/tokens"] for row in logged])) / batch)
-    return float(cost.training(model, prompt, response, logged[-1]["step"] * batch).flops)
+    return float(cost.training(model, prompt, response, logged[-1]["step"] * batch,
+                               adapters=adapters_of(config)).flops)

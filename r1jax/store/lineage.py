@@ -45,6 +45,8 @@ _FILES: dict[str, tuple[str, tuple[str, ...]]] = {
     "reward-hacking": ("ablations/reward_hacking", _TINY),
     "distill-qwen-rl": ("ablations/rl_on_distilled", _TINY),
     "distill-qwen-logits": ("ablations/logits_distillation", _TINY),
+    "distill-qwen-lora": ("ablations/distill_lora", ("tiny", "small")),
+    "zero-lora": ("ablations/zero_lora", _TINY),
     "zero-qwen": ("ablations/small_model_rl", _TINY),
     "zero-llama": ("ablations/small_model_rl_llama", _TINY),
     "reasoning-data-no-judge": ("ablations/rejection_filters", _TINY),

@@ -12,6 +12,7 @@ from r1jax.core.settings import (
     DataConfig,
     EvalConfig,
     LastPart,
+    LoRA,
     PairsConfig,
     PretrainConfig,
     RewardModelConfig,
@@ -54,6 +55,18 @@ def test_reading_and_training_by_hand():
     assert reading(MODEL, 3, 5, 2) == Work(2, 16, 2 * (8 * 624 + 64 * 36 + 5 * 80))
     assert reading(MODEL, 3, 5, 2, scored=False) == Work(2, 16, 2 * (8 * 624 + 64 * 36))
     assert training(MODEL, 3, 5, 2).flops == 3 * reading(MODEL, 3, 5, 2).flops
+
+
+def test_adapters_save_the_gradients_of_what_is_frozen_by_hand():
+    # a layer's matrices have 12 + 8 + 8 + 12 + 9 + 9 + 9 rows and columns: 2 x 67 x 3 numbers, three products each
+    adapters = 3 * 2 * 402
+    found = training(MODEL, 3, 5, 2, adapters=LoRA(rank=3))
+    assert found == Work(2, 16, 2 * (2 * 8 * 624 + 3 * 64 * 36 + 2 * 5 * 80 + 8 * adapters))
+    unscored = training(MODEL, 3, 5, 2, scored=False, adapters=LoRA(rank=3))
+    assert unscored.flops == 2 * (2 * 8 * 624 + 3 * 64 * 36 + 8 * adapters)
+    chosen = experiment(("weights", "base"), rl=RL, lora=LoRA(rank=3))
+    assert cost(chosen).trained.flops == 24 * sum(training(MODEL, 3, response, 1, adapters=LoRA(rank=3)).flops
+                                                  for response in (5, 10))
 
 
 def test_reinforcement_counts_rollouts_by_their_budget():

@@ -18,6 +18,7 @@ from r1jax.stages.run import run_experiment
 from r1jax.store import Store
 from r1jax.train import optim
 from tests.stages import test_reward_model, test_sft
+from tests.stages.conftest import put_base
 
 RANK2 = LoRA(rank=2)
 MODEL = test_sft.MODEL  # one layer of width 16, two heads, one key head of 8, feed-forward of 32
@@ -33,9 +34,7 @@ def filled(root):
     """test_sft's store, with an embedding (and head) large enough for a frozen one to tell words apart."""
     store = Store(root)
     params = spec.init(MODEL, jax.random.key(0))
-    with store.begin("base", "micro", fingerprint="b", config={"model": {}}) as artifact:
-        artifact.save(1, {"params": params | {"embed": 25 * params["embed"]}})
-        artifact.finish({})
+    put_base(root, params | {"embed": 25 * params["embed"]})
     with store.begin("set", "micro", fingerprint="s", config={}) as artifact:
         record_files.write_all(artifact.path / "records", test_sft.ROWS)
         artifact.finish({})
@@ -134,7 +133,7 @@ def test_eight_devices_equal_one(tmp_path):
     def loss(params, batch):
         found, _ = transformer.forward(MODEL, params, batch["tokens"], positions=batch["positions"],
                                        segments=batch["segments"])
-        return jnp.sum(batch["aim"] * found), {"train/tokens": jnp.float32(found.shape[0] * found.shape[1])}
+        return jnp.sum(batch["aim"] * found), {"train/tokens": jnp.float32(32)}
 
     updated = []
     for devices, mesh in ((1, None), (8, MeshConfig(data=2, fsdp=2, tensor=2))):
@@ -154,15 +153,17 @@ def test_eight_devices_equal_one(tmp_path):
 
 @pytest.mark.usefixtures("one_device")
 def test_a_reward_head_is_trained_beside_the_adapters(tmp_path):
-    test_reward_model.put_random(tmp_path)
+    base = spec.init(replace(test_reward_model.MODEL, heads_out=()), jax.random.key(0))
+    put_base(tmp_path, base | {"embed": 25 * base["embed"]})
     test_reward_model.put_data(tmp_path, test_reward_model.pairs())
-    artifact = run_experiment(test_reward_model.experiment(lora=RANK2, optim=OptimConfig(learning_rate=0.1)),
-                              str(tmp_path))
+    settings = replace(test_reward_model.PAIRS, epochs=4)
+    artifact = run_experiment(test_reward_model.experiment(settings, lora=RANK2), str(tmp_path))
     assert artifact.summary()["eval/preferences/accuracy"] > 0.9
     found = artifact.load_params(spec.tree_abstract(lora.specs(test_reward_model.MODEL, RANK2)))
     assert set(found) == {"layers", "reward_head"} and np.abs(found["reward_head"]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_reinforcement_with_a_critic_moves_adapters_and_head_and_the_reference_follows(train, micro, store):
     artifact = train(micro("rl.reference_every=4", scale="lora"))
     model = micro(scale="lora").model
@@ -175,7 +176,7 @@ def test_reinforcement_with_a_critic_moves_adapters_and_head_and_the_reference_f
     rows = artifact.metrics()
     assert [row["step"] for row in rows] == list(range(7))
     # the sampler reads merged weights, the trainer the sum of two products
-    assert max(row["mismatch/max_abs"] for row in rows if "mismatch/max_abs" in row) < 1e-3, [sorted(r) for r in rows]
+    assert max(row["mismatch/max_abs"] for row in rows if "mismatch/max_abs" in row) < 1e-3
 
 
 def test_memory_is_counted_for_what_is_held(micro):
