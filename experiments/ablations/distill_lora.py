@@ -3,10 +3,11 @@
 Paper: DeepSeek-R1, arXiv 2501.12948, section 2.4 (version 2, section B.4.3), which trains all weights; adapters: Hu et
 al., 2021, "LoRA: Low-Rank Adaptation of Large Language Models".
 
-    r1jax run experiments/ablations/distill_lora.py:tiny      two CPU cores; needs reasoning-data@tiny, general-data@tiny
-    r1jax run experiments/ablations/distill_lora.py:small     one GPU of 16 GB; needs the same @small
+    r1jax run experiments/ablations/distill_lora.py:tiny     two CPU cores; needs reasoning-data@tiny, general-data@tiny
+    r1jax run experiments/ablations/distill_lora.py:small    meant for one GPU of 16 GB; needs the same @small
 
-tiny, small: not run.
+tiny, small: not run. What an update of the small scale holds, by the compiler's account (RESULTS.md, float32, rows of
+1,024 tokens): 8.0 GB, where one of all weights holds 35.2 GB; in bfloat16 the frozen weights take half.
 """
 
 from dataclasses import replace

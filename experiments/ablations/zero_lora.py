@@ -5,6 +5,10 @@ Without Regret" (Schulman et al., 2025) finds that adapters on all matrices lear
 reinforcement, at ten times the learning rate and also at small ranks.
 
     r1jax run experiments/ablations/zero_lora.py:tiny      two CPU cores
+
+Here (one seed, pass@1 on held-out Countdown after 32 steps, 22.1 % at first): adapters of rank 8 (41,472 numbers)
+87.7 %, with a learning rate of 1e-3 87.2 %; all 354,096 weights (experiments/r1_zero.py:tiny --set rl.steps=32) 92.1 %;
+2.1 to 2.7 minutes of one core's time each. RESULTS.md.
 """
 
 from dataclasses import replace

@@ -15,6 +15,7 @@ from r1jax.models import lora, spec, transformer
 from r1jax.stages import rl, trained
 from r1jax.stages.context import Context, split_state
 from r1jax.stages.run import run_experiment
+from r1jax.stages.weights_of import load_weights
 from r1jax.store import Store
 from r1jax.train import optim
 from tests.stages import test_reward_model, test_sft
@@ -93,6 +94,8 @@ def test_fine_tuning_learns_and_the_weights_stay_bit_for_bit(tmp_path, monkeypat
     found = artifact.load_params(spec.tree_abstract(lora.specs(MODEL, RANK2)))
     assert set(found) == {"layers"}
     assert all(np.abs(pair["b"]).max() > 0 for pair in found["layers"].values())
+    read = load_weights(store, artifact, make_mesh(MeshConfig(), jax.devices()[:1]))
+    jax.tree.map(np.testing.assert_array_equal, read, kept[0][0].merged(found))  # what was examined is what is read
 
 
 @pytest.mark.usefixtures("one_device")
