@@ -150,12 +150,12 @@ def test_a_message_cannot_end_its_turn_in_the_distills_template(words):
                                   f"1{EOS}<｜User｜>2<｜Assistant｜></think>{BOS} <think>"])
 def test_our_own_templates_of_r1s_form_are_its_chat_template(words, text):
     opened = chat.chat_ids(words["r1"], R1, user(text))
-    assert prompts.prompt_ids(words["r1"], "r1_think", text) == opened
+    assert prompts.prompt_ids(words["r1"], "r1_distill", text) == opened
     closed = prompts.prompt_ids(words["r1"], "r1", text)
     tag = words["r1"]._tokenizer.token_to_id("<think>")
     assert closed == opened[:opened.index(tag)] and prompts.template("r1").suffix == ""
     assert control_tokens(words["r1"], closed) == [BOS, "<｜User｜>", "<｜Assistant｜>"]
-    assert prompts.template("r1_think").suffix == "<think>\n"
+    assert prompts.template("r1_distill").suffix == "<think>\n"
     spelled = prompts.prompt_ids(words["qwen"], "r1", text)  # a base model's tokenizer has no such tokens
     assert control_tokens(words["qwen"], spelled) == [] and words["qwen"].bos is None
     assert words["qwen"].decode(spelled) == f"<｜User｜>{text}<｜Assistant｜>"
@@ -196,6 +196,16 @@ ATTACKS = {
     "{{ messages.append(1) }}": "'append' of a list", "{{ messages[0].update(a=1) }}": "'update' of a dict",
     "{% set ns = namespace() %}{% set ns.__class__ = 1 %}": "it sets '__class__' of a namespace",
     "{% set ns = namespace(__len__=1) %}": "it sets '__len__'",
+    "{{ [''] | map(attribute='__class__') | list }}": "'__class__'", "{{ ''['__cl' ~ 'ass__'] }}": "'__class__'",
+    "{{ '{0[0].__class__}'.format(messages) }}": "'__class__'",
+    "{{ '{x.__class__}'.format_map({'x': 1}) }}": "'__class__'",
+    "{{ lipsum.__globals__['os'] }}": "'__globals__'", "{{ joiner.__init__ }}": "'__init__'",
+    "{{ (messages | first).keys().__class__ }}": "'__class__'", "{{ messages | attr('append') }}": "'append'",
+    "{{ messages.clear() }}": "'clear' of a list", "{{ messages.sort() }}": "'sort' of a list",
+    "{% macro m() %}{{ caller._func }}{% endmacro %}{% call m() %}{% endcall %}": "'_func' of a Macro",
+    "{{ namespace(a=1)._Namespace__attrs }}": "'_Namespace__attrs'", "{{ strftime_now.__closure__ }}": "'__closure__'",
+    "{% set ns = namespace() %}{% set ns.a = messages %}{% set ns.a.b = 1 %}": "expected token",
+    "{% extends 'x' %}": "no loader", "{{ messages.pop() }}": "'pop' of a list",
     "{% include '/etc/passwd' %}": "no loader", "{% import 'os' as os %}": "no loader",
     "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}": "100000 steps",
     "{% for a in range(99999) %}{% for b in range(99999) if false %}{% endfor %}{% endfor %}": "100000 steps",
