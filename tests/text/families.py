@@ -186,6 +186,12 @@ TEXTS = [
     "<|EOT|> <|endoftext|>", "<tool_call>\n{}\n</tool_call>", "almost <|im_end |> <｜User|>",
     "a" * 40, "哈" * 20, "\n" * 5 + " " * 9, "𝒜𝓁𝑔𝑒𝒷𝓇𝒶 𐍈 𠮷野家", "\x00\x01\x7f control \x1b[0m", "Straße ǅ ŉ İstanbul",
 ]
+CONVERSATION = [
+    {"role": "system", "content": "Answer in the language of the question."},
+    {"role": "user", "content": "What is 3/4 + 1/8? Use \\frac{}{}."},
+    {"role": "assistant", "content": "<think>\n6/8 + 1/8.\n</think>\n\n$\\frac{7}{8}$ 🙂"},
+    {"role": "user", "content": "那么 1/3 呢?\n"},
+]
 TRAINING = [text for text in TEXTS if "<" not in text and len(text) > 8] + [
     "First we add the two numbers, then we check whether the answer is right. Wait, let me try that again.",
     "首先我们把两个数相加,然后检查答案是否正确。等等,让我再试一次。", "the that there this then than they them their",

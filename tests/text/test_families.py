@@ -5,6 +5,7 @@ import unicodedata
 
 import pytest
 
+from r1jax.text import chat, templates
 from tests.text import families
 
 GOLDEN = json.loads((families.GOLDEN / "ids.json").read_text(encoding="utf-8"))
@@ -68,6 +69,12 @@ def test_numbers_and_cjk_are_cut_as_each_family_does(family_tokenizer):
     assert pieces("qwen2.5", "a reinforcement")[-1] != " reinforcement"
 
 
+@pytest.mark.parametrize("family", families.ADDED)
+def test_ids_of_a_conversation_are_those_of_transformers(family_tokenizer, family):
+    golden = json.loads((families.GOLDEN / "chat.json").read_text(encoding="utf-8"))[family]
+    assert chat.chat_ids(family_tokenizer(family), templates.R1_DISTILL, families.CONVERSATION) == golden
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("family", families.ADDED)
 def test_transformers_has_the_same_ids(family_folder, family_tokenizer, family):
@@ -79,5 +86,8 @@ def test_transformers_has_the_same_ids(family_folder, family_tokenizer, family):
         assert found.encode_template(line) == ids
         assert theirs.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False) == (
             found._tokenizer.decode(ids, skip_special_tokens=False))
+    talk = theirs.apply_chat_template(families.CONVERSATION, chat_template=templates.R1_DISTILL, tokenize=True,
+                                      add_generation_prompt=True, return_dict=False)
+    assert chat.chat_ids(found, templates.R1_DISTILL, families.CONVERSATION) == talk
     if families.MERGES[family] != "deepseek" and not family.startswith("distill"):  # these have a chat template for it
         assert theirs("a")["input_ids"] == [*([] if found.bos is None else [found.bos]), *found.encode("a")]

@@ -53,6 +53,7 @@ def test_by_hand(tokenizer_of):
     assert pieces(found, [0x80, 0x80, 0xC3, 0xA9]) == (["", "", "", 2 * REPLACEMENT + "é"], "")
     assert pieces(found, [*REPLACEMENT.encode(), 98]) == (["", "", "", REPLACEMENT + "b"], "")  # meant as it is
     assert pieces(found, [0xE4, 151645, 0xB8, 0xAD]) == (["", "", "", "中"], "")  # an end among them is no text
+    assert pieces(found, [97, 151900, 98]) == (["a", "", "b"], "")  # an id of the model's padding has no text
     assert pieces(found, [97, 151667, 0xE4]) == (["a", "<think>", ""], REPLACEMENT)
 
 

@@ -71,3 +71,11 @@ def test_the_reward_sees_the_tag_that_a_distills_own_template_writes(tmp_path, f
         assert combine.SUMMARY([problem], [completion]) == [reward]
     zero = Completion("a</think> <answer>2</answer>", prompter.suffix, (), 9, False)
     assert combine.FORMAT([problem], [zero]) == [1.0]
+
+
+@pytest.mark.parametrize("family", IDS)
+def test_what_r1_teaches_is_what_a_distills_prompt_asks_for(family_tokenizer, family):
+    """The remedy of fine-tuning, which refuses a prompt that opens the thought: a document's ids are the same."""
+    found, rest = family_tokenizer(family), "Easy.\n</think>\n\nIt is 2."
+    learned = prompts.document_ids(found, "r1", "1 + 1?", "<think>\n" + rest)
+    assert learned == prompts.prompt_ids(found, "r1_distill", "1 + 1?") + found.encode(rest) + [IDS[family][3]]

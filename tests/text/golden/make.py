@@ -1,9 +1,9 @@
 """Makes merges.json and ids.json: what transformers' tokenizers say of the mixed text, for tests that run without it.
 
-    python tests/text/golden/make.py      in an environment with transformers 5; r1jax itself is not needed
+    python tests/text/golden/make.py      in an environment with transformers 5; what r1jax depends on is not needed
 
 merges.json: a byte-level BPE of each pre-tokenizer, trained on the text of tests/text/families.py. ids.json: family ->
-ids of its texts.
+ids of its texts. chat.json: family -> ids of a conversation by the template of R1's distilled models.
 """
 
 import json
@@ -11,11 +11,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-import families  # noqa: E402
 import tokenizers  # noqa: E402
 import transformers  # noqa: E402
+
+from r1jax.text.templates import R1_DISTILL  # noqa: E402
+from tests.text import families  # noqa: E402
 
 MERGES = 420
 
@@ -33,7 +35,7 @@ def merges(kind):
 
 
 def ids(family, folder):
-    """Of each text, without a beginning, by the class that the folder asks for.
+    """(of each text, without a beginning; of the conversation), by the class that the folder asks for.
 
     The general class, which takes tokenizer.json as it is, must agree: it does so from transformers 5 on, which no
     longer makes a SentencePiece tokenizer of every LlamaTokenizerFast.
@@ -43,7 +45,9 @@ def ids(family, folder):
     general = transformers.PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
     found = [own(text, add_special_tokens=False)["input_ids"] for text in families.TEXTS]
     assert found == [general(text, add_special_tokens=False)["input_ids"] for text in families.TEXTS], family
-    return found
+    talk = own.apply_chat_template(families.CONVERSATION, chat_template=R1_DISTILL, add_generation_prompt=True,
+                                   tokenize=True, return_dict=False)
+    return found, talk
 
 
 def main():
@@ -53,7 +57,9 @@ def main():
     (families.GOLDEN / "merges.json").write_text(json.dumps(made, **write) + "\n", encoding="utf-8")
     with tempfile.TemporaryDirectory() as root:
         found = {family: ids(family, Path(root) / family) for family in families.ADDED}
-    (families.GOLDEN / "ids.json").write_text(json.dumps(found, **write) + "\n", encoding="utf-8")
+    for n, name in enumerate(("ids", "chat")):
+        text = json.dumps({family: pair[n] for family, pair in found.items()}, **write)
+        (families.GOLDEN / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
