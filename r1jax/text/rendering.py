@@ -1,20 +1,24 @@
 """Renders chat templates, programs that strangers wrote (jinja2, in the dialect of transformers), in a sandbox.
 
 A template reaches no attribute that begins with an underscore, changes nothing that it is given, loads no other file,
-and stops with an error after STEPS turns of its loops or LENGTH characters. What is not bounded: the time and memory of
-a single call, such as padding or replacing in a string; who renders templates of checkpoints that he does not trust
-gives the process a limit of memory.
+and stops with an error after STEPS turns of its loops or LENGTH characters. A call of a method or filter is refused
+where the two largest of its arguments, the object itself among them, could make more than WORK characters, as in
+padding and replacing. Comparing nested lists is not bounded: who renders templates of checkpoints that he does not
+trust gives the process a limit of memory all the same.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import jinja2
+import jinja2.defaults
 import jinja2.ext
 from jinja2 import nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -25,6 +29,8 @@ from r1jax.core.errors import DataError
 STEPS = 100_000  # turns of loops and calls of macros in one rendering
 LENGTH = 4_000_000  # characters of a rendering, and of a string or items of a list on the way
 BITS = 10_000  # of a whole number
+WORK = 100 * LENGTH  # product of the sizes of a call's two largest arguments
+WIDE = frozenset(("center", "indent", "wordwrap", "round", "tojson", "batch", "slice"))  # filters that numbers widen
 
 Message = Mapping[str, Any]
 
@@ -44,14 +50,15 @@ def _call(name: str, arguments: list, line: int) -> nodes.Call:
 class _Sandbox(ImmutableSandboxedEnvironment):
     """One rendering's environment: it counts steps, and refuses what grows beyond the bounds."""
 
-    intercepted_binops = frozenset(("+", "*", "**"))
+    intercepted_binops = frozenset(("+", "*", "**", "%"))
 
     def __init__(self, now: datetime):
-        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols])
+        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols], finalize=_shown)
         self._taken = 0
-        self.filters["tojson"] = _to_json
+        self.filters = _filters()
         self.globals |= {"raise_exception": _raise, "strftime_now": lambda form: now.strftime(form),
                          "namespace": _Namespace}
+        del self.globals["lipsum"]
 
     def step(self) -> bool:
         """Counts one turn of a loop."""
@@ -72,10 +79,23 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
     def join(self, *parts) -> str:
         """`a ~ b`."""
+        _check_call(parts)
         return self.concat(map(str, parts))
 
+    def call(__self, __context, __obj, *args, **kwargs):  # noqa: B902, N805 (jinja2's names)
+        """A call of a method, a macro or a function that the template is given."""
+        method = getattr(__obj, "__wrapped__", __obj)  # of a string's format, which the sandbox has wrapped
+        owner, given = getattr(method, "__self__", None), [*args, *kwargs.values()]
+        if isinstance(owner, str):
+            forms = method.__name__ in ("format", "format_map")
+            widths = _widths(owner, "{[^{}]*{", args[0].values() if method.__name__ == "format_map" else given)
+            _check_call([owner, *given], widths if forms else given)
+        return super().call(__context, __obj, *args, **kwargs)
+
     def call_binop(self, context, operator, left, right):
-        """`+`, `*` and `**` of values whose result stays within the bounds."""
+        """`+`, `*`, `**` and `%` of values whose result stays within the bounds."""
+        if operator == "%" and isinstance(left, str):
+            _check_call([left, right], _widths(left, r"\*", right if isinstance(right, tuple) else [right]))
         if isinstance(left, int) and isinstance(right, int):
             sizes = (left.bit_length(), right.bit_length())
             if (sizes[0] * abs(right) if operator == "**" else sum(sizes)) > BITS:
@@ -102,10 +122,64 @@ class _Namespace(jinja2.utils.Namespace):
             raise jinja2.sandbox.SecurityError(f"it sets {name!r} of a namespace")
         super().__setitem__(name, value)
 
+    def __repr__(self):
+        return "namespace"  # the values could hold one another
+
 
 def _check_length(length: int) -> None:
     if length > LENGTH:
         raise jinja2.TemplateError(f"it makes more than {LENGTH} characters")
+
+
+def _extent(value: Any) -> int:
+    """Characters and items of a value, with those of what it holds; counted to somewhat beyond LENGTH."""
+    total, rest = 0, [value]
+    while rest and total <= LENGTH:
+        value = rest.pop()
+        total += len(value) if isinstance(value, (str, bytes)) else 1
+        if isinstance(value, dict):
+            rest += [*value, *value.values()]
+        elif isinstance(value, (list, tuple, set)):
+            rest += value
+    return total
+
+
+def _check_call(values: Iterable[Any], widths: Iterable[Any] = ()) -> None:
+    """Refuses what a call with these values could make; the whole numbers in `widths` are sizes themselves."""
+    sizes = sorted([*map(_extent, values), *(abs(width) for width in widths if isinstance(width, int))])[-2:]
+    if math.prod(sizes) > WORK or any(size > LENGTH for size in sizes):
+        raise jinja2.TemplateError(f"a call could make more than {LENGTH} characters or items")
+
+
+def _shown(value: Any) -> Any:
+    """What is written of a value; lists that hold one list many times are measured before they are spelled out."""
+    if isinstance(value, (list, tuple, dict)):
+        _check_call([value])
+    return value
+
+
+def _widths(form: str, asks: str, given: Iterable[Any]) -> list[Any]:
+    """The numbers in a text that formats others, and what it is given where it asks (a pattern) for widths there."""
+    return [int(digits[:9]) for digits in re.findall(r"\d+", form)] + (list(given) if re.search(asks, form) else [])
+
+
+def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter that looks at the sizes of what it is given."""
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        args = [list(value) if isinstance(value, Iterator) else value for value in args]
+        given = [*args, *kwargs.values()]
+        forms = _widths(str(args[0]), r"\*", given) if name == "format" else ()
+        _check_call(given, given[1:] if name in WIDE else forms)
+        return function(*args, **kwargs)
+
+    return call
+
+
+@functools.cache
+def _filters() -> dict[str, Callable[..., Any]]:
+    return {name: _bounded(name, function) for name, function in (jinja2.defaults.DEFAULT_FILTERS
+                                                                  | {"tojson": _to_json}).items()}
 
 
 def _raise(message: Any) -> None:
