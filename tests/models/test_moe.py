@@ -174,8 +174,8 @@ def test_experts_compile_for_a_tpu_topology_with_ragged_collectives(monkeypatch)
     from jax.experimental.topologies import get_topology_desc
     monkeypatch.setenv("TPU_SKIP_MDS_QUERY", "1")
     devices = list(get_topology_desc("v5e:2x2", platform="tpu").devices)
-    cfg = presets.deepseek_v3(layers=2, width=256, heads=4, kv_heads=4, ffn=256, vocab=256)
-    cfg = dataclasses.replace(cfg, moe=MoE(16, 4, 128, dense_layers=1, groups=4, top_groups=2, scale=2.5))
+    cfg = presets.deepseek_v3(layers=2, width=256, heads=4, kv_heads=4, ffn=256, vocab=256,
+                              moe=MoE(16, 4, 128, dense_layers=1, groups=4, top_groups=2, scale=2.5))
 
     def total(params, tokens):
         positions = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None], tokens.shape)
