@@ -22,7 +22,7 @@ AXES = ("data", "fsdp", "tensor", "expert")
 # logical axis -> mesh axes over which it is split
 RULES = {
     "batch": ("data", "fsdp", "expert"),
-    "embed": ("fsdp",),
+    "embed": ("fsdp", "expert"),  # expert: of weights that are not split by expert
     "vocab": ("tensor",),
     "heads": ("tensor",),
     "kv_heads": ("tensor",),
@@ -70,6 +70,11 @@ def partition(mesh, axes: Sequence[str | None], shape: Sequence[int]) -> Partiti
         used.update(names)
         parts.append(names if len(names) > 1 else names[0])
     return PartitionSpec(*parts)
+
+
+def mesh_axes(mesh, axis: str) -> tuple[str, ...]:
+    """The mesh axes of more than one device over which a logical axis is split where its size allows."""
+    return tuple(name for name in RULES[axis] if mesh.shape[name] > 1)
 
 
 def sharding(mesh: Mesh, axes: Sequence[str | None], shape: Sequence[int]) -> NamedSharding:

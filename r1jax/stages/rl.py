@@ -29,14 +29,14 @@ from r1jax.rewards.replay import Record
 from r1jax.sampler.decode import ROUND, check_context
 from r1jax.sampler.programs import cache_bytes
 from r1jax.sampler.sampling import Sampling, check_training
-from r1jax.stages import objective, problems, rewards, trained
+from r1jax.stages import objective, problems, rewards, routing, trained
 from r1jax.stages.budget import at_least_one, budget_at, longest_sample
 from r1jax.stages.context import Context, clock, join_state, logp_fn, put_batch, put_whole, split_state
 from r1jax.stages.evaluation import Evaluator
 from r1jax.stages.health import Health
 from r1jax.stages.rollouts import Experience, collect
 from r1jax.store import VERDICTS, Artifact
-from r1jax.text.prompts import template
+from r1jax.text.prompts import opened
 from r1jax.train import batches, optim
 from r1jax.train.step import make_score
 
@@ -134,7 +134,7 @@ def check(experiment: Experiment, context: Context) -> None:
                  | {"every budget of rl.max_new_tokens": min(budget for _, budget in rl.max_new_tokens)})
     rewards.check(experiment)
     objective.check(experiment)
-    template(experiment.data.prompt)
+    opened(experiment.data.prompt, context.tokenizer)  # a template that is unknown or errors is told at once
     optim.make(experiment.optim, rl.steps)
     check_training(Sampling(context.tokenizer.ends, rl.temperature))
     check_batch(context.mesh, rl.rows_per_micro_batch, "rl.rows_per_micro_batch")
@@ -215,7 +215,8 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
     optimizer = optim.make(experiment.optim, rl.steps)
     model, state, abstract, where = trained.start(experiment, context, optimizer)
     start, state, reference = resume(experiment, artifact, state, abstract)
-    step_fn = model.make_step(objective.make_loss(experiment), optimizer, where)
+    step_fn = model.make_step(objective.make_loss(experiment), optimizer, where, routing.after_update(
+        experiment.model, biases=experiment.lora is None))
     score = scoring(experiment)
     draw = problems.training(experiment, context)
     earned = rewards.open_rewards(experiment, context)
@@ -242,8 +243,8 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
             artifact.write_samples(step, "rollouts", experience.records(rl.keep_rollouts))
             made = prepare(experiment, context, score, model.forward(state.params), model.forward(reference),
                            minibatches(experiment, experience, step))
+            values = experience.metrics | routing.mismatch(experiment, policy, experience.responses)
             policy = None  # merged weights are not kept while the policy is updated
-            values = experience.metrics
             for index, (batch, count, padding) in enumerate(made, start=1):
                 state, found = update(step_fn, state, batch, count, padding)
                 values |= health.watch(step + index, found, first=index == 1, experience=experience, batch=batch)

@@ -47,8 +47,7 @@ class Trained:
     def make_step(self, loss: LossFn, optimizer, shardings: TrainState, after_update=None):
         """`make_step` of train/step.py for a loss of the whole model: ``step(state, batch, count, *frozen)``.
 
-        after_update: of the whole model's parameters (a router's bias); with adapters what it moves is frozen, and it
-          is not called.
+        after_update: of what is trained: with adapters it sees these alone.
         """
         if self.lora is None:
             return make_step(loss, optimizer, shardings, after_update)
@@ -56,7 +55,7 @@ class Trained:
         def of_adapters(params, batch, base, *frozen):
             return loss(lora.attach(base, params, self.lora), batch, *frozen)
 
-        step = make_step(of_adapters, optimizer, shardings)
+        step = make_step(of_adapters, optimizer, shardings, after_update)
         return lambda state, batch, count, *frozen: step(state, batch, count, self.base, *frozen)
 
 

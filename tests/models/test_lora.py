@@ -1,5 +1,6 @@
 """Low-rank adapters: the sum and its gradient by hand, layouts of every architecture, and what is refused."""
 
+import functools
 from dataclasses import replace
 
 import jax
@@ -37,9 +38,9 @@ def rows(cfg):
             "segments": jnp.ones((2, 12), jnp.int32)}
 
 
-@jax.jit
-def hidden_of(params, batch):
-    return transformer.forward(CFG, params, batch["tokens"], positions=batch["positions"],
+@functools.partial(jax.jit, static_argnums=0)
+def hidden_of(cfg, params, batch):
+    return transformer.forward(cfg, params, batch["tokens"], positions=batch["positions"],
                                segments=batch["segments"])[0]
 
 
@@ -68,9 +69,9 @@ def test_heads_come_out_in_their_own_order():
     assert found["q"][0, :, :, 0].tolist() == [[2, 3], [20, 30]]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_new_adapters_change_no_bit(random_params, dtype):
-    cfg = replace(CFG, dtype=dtype)
+@pytest.mark.parametrize(("cfg", "dtype"), [(CFG, "float32"), (CFG, "bfloat16"), (LATENT, "float32")])
+def test_new_adapters_change_no_bit(random_params, cfg, dtype):
+    cfg = replace(cfg, dtype=dtype)
     params, batch = random_params(cfg), rows(cfg)
     new = lora.init(cfg, RANK3, jax.random.key(0))
     assert {float(jnp.abs(x["b"]).max()) for x in new["layers"].values()} == {0.0}
@@ -82,34 +83,37 @@ def test_new_adapters_change_no_bit(random_params, dtype):
         return transformer.logits(weights, hidden)
 
     frozen, expected = lora.freeze(cfg, params), logits(params)
-    assert frozen["layers"]["q"].dtype == dtype and frozen["layers"]["attn_norm"].dtype == jnp.float32
+    assert frozen["layers"]["o"].dtype == dtype and frozen["layers"]["attn_norm"].dtype == jnp.float32
     np.testing.assert_array_equal(logits(lora.attach(frozen, new, RANK3)), expected)
     np.testing.assert_array_equal(logits(lora.merge(frozen, new, RANK3)), expected)
 
 
-def test_what_is_trained_is_what_is_merged(random_params):
-    params, batch, adapters = random_params(CFG), rows(CFG), adapters_away_from_zero(CFG, RANK3)
-    plain, factored, merged = (hidden_of(weights, batch) for weights in (
+@pytest.mark.parametrize("cfg", [CFG, replace(CFG, remat="full"), LATENT])
+def test_what_is_trained_is_what_is_merged(random_params, cfg):
+    params, batch, adapters = random_params(cfg), rows(cfg), adapters_away_from_zero(cfg, RANK3)
+    plain, factored, merged = (hidden_of(cfg, weights, batch) for weights in (
         params, lora.attach(params, adapters, RANK3), lora.merge(params, adapters, RANK3)))
     np.testing.assert_allclose(factored, merged, rtol=1e-3, atol=1e-4)
     assert float(jnp.abs(merged - plain).max()) > 0.5
 
 
-def test_the_gradient_is_that_of_the_sum_by_the_chain_rule(random_params):
+@pytest.mark.parametrize("cfg", [CFG, LATENT])
+def test_the_gradient_is_that_of_the_sum_by_the_chain_rule(random_params, cfg):
     """With dW of the merged weight: da = s dW b^T and db = s a^T dW; nothing else has a gradient."""
-    params, batch, adapters = random_params(CFG), rows(CFG), adapters_away_from_zero(CFG, RANK3)
+    params, batch, adapters = random_params(cfg), rows(cfg), adapters_away_from_zero(cfg, RANK3)
     aim = jax.random.normal(jax.random.key(8), (2, 12, 16))
-    found = jax.jit(jax.grad(lambda x: jnp.sum(aim * hidden_of(lora.attach(params, x, RANK3), batch))))(adapters)
-    whole = jax.jit(jax.grad(lambda x: jnp.sum(aim * hidden_of(x, batch))))(lora.merge(params, adapters, RANK3))
+    found = jax.jit(jax.grad(lambda x: jnp.sum(aim * hidden_of(cfg, lora.attach(params, x, RANK3), batch))))(adapters)
+    whole = jax.jit(jax.grad(lambda x: jnp.sum(aim * hidden_of(cfg, x, batch))))(lora.merge(params, adapters, RANK3))
     assert names(found) == names(adapters)
-    for name, pair in adapters["layers"].items():
-        into, out = pair["a"].shape[1], pair["b"].shape[2]
-        dw = np.asarray(whole["layers"][name], np.float64).reshape(CFG.layers, into, out)
+    for stack, name in ((stack, name) for stack, pairs in adapters.items() for name in pairs):
+        pair = adapters[stack][name]
+        (layers, into, _), out = pair["a"].shape, pair["b"].shape[2]
+        dw = np.asarray(whole[stack][name], np.float64).reshape(layers, into, out)
         a, b = (np.asarray(pair[x], np.float64) for x in "ab")
         for side, expected in (("a", 2 * dw @ b.transpose(0, 2, 1)), ("b", 2 * a.transpose(0, 2, 1) @ dw)):
             size = np.abs(expected).max()
             assert size > 0
-            np.testing.assert_allclose(found["layers"][name][side], expected, atol=2e-4 * size, err_msg=name)
+            np.testing.assert_allclose(found[stack][name][side], expected, atol=1e-3 * size, err_msg=name)
 
 
 # Layouts.

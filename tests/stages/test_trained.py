@@ -11,7 +11,8 @@ from r1jax.core.errors import ConfigError
 from r1jax.core.mesh import make_mesh
 from r1jax.core.settings import LoRA, MeshConfig, OptimConfig
 from r1jax.data import record_files
-from r1jax.models import lora, spec, transformer
+from r1jax.models import lora, presets, spec, transformer
+from r1jax.models.config import MLA, MoE
 from r1jax.stages import rl, trained
 from r1jax.stages.context import Context, split_state
 from r1jax.stages.run import run_experiment
@@ -31,11 +32,11 @@ def fine_tuning(**changes):
     return replace(chosen, name="student", lora=RANK2, optim=replace(chosen.optim, learning_rate=0.1), **changes)
 
 
-def filled(root):
+def filled(root, params=None):
     """test_sft's store, with an embedding (and head) large enough for a frozen one to tell words apart."""
     store = Store(root)
-    params = spec.init(MODEL, jax.random.key(0))
-    put_base(root, params | {"embed": 25 * params["embed"]})
+    small = spec.init(MODEL, jax.random.key(0))
+    put_base(root, params or small | {"embed": 25 * small["embed"]})
     with store.begin("set", "micro", fingerprint="s", config={}) as artifact:
         record_files.write_all(artifact.path / "records", test_sft.ROWS)
         artifact.finish({})
@@ -122,6 +123,25 @@ def test_fine_tuning_that_is_interrupted_ends_the_same(tmp_path, monkeypatch):
     assert [r["train/loss"] for r in again.metrics()] == [r["train/loss"] for r in whole.metrics()]
     one, other = (found.load_params(spec.tree_abstract(lora.specs(MODEL, RANK2))) for found in (whole, again))
     jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+@pytest.mark.usefixtures("one_device")
+def test_routers_stay_as_they_are_and_report_their_loads(tmp_path):
+    """Latent attention, a dense layer and one of experts, whose biases would move by 0.1 an update."""
+    moe = MoE(experts=4, per_token=2, ffn=8, dense_layers=1, bias_rate=0.1)
+    latent = presets.tiny(layers=2, width=16, heads=2, kv_heads=2, head_dim=8, ffn=16, qk_norm=False, moe=moe,
+                          mla=MLA(q_rank=8, kv_rank=8, nope_dim=4, rope_dim=4, value_dim=8))
+    base = spec.init(latent, jax.random.key(0))
+    store = filled(tmp_path, base | {"embed": 25 * base["embed"]})
+    artifact = run_experiment(replace(fine_tuning(), model=latent), str(tmp_path))
+    rows = artifact.metrics()
+    assert rows[-1]["train/loss"] < rows[0]["train/loss"] and min(row["router/overload"] for row in rows) >= 0
+    read = load_weights(store, artifact, make_mesh(MeshConfig(), jax.devices()[:1]))
+    assert set(artifact.load_params(spec.tree_abstract(lora.specs(latent, RANK2)))) == {"dense", "layers"}
+    for name in ("router", "router_bias", "gate", "kv_down_norm"):
+        np.testing.assert_array_equal(read["layers"][name], base["layers"][name])
+    assert min(np.abs(read["layers"][name] - base["layers"][name]).max()
+               for name in ("kv_up", "q_down", "shared_down")) > 1e-4
 
 
 def test_eight_devices_equal_one(tmp_path):
