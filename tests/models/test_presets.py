@@ -59,7 +59,8 @@ def test_what_deepseek_changed_in_the_students():
 
 def test_deepseek_v3_settings():
     cfg = presets.deepseek_v3()
-    assert (cfg.moe.experts, cfg.moe.per_token, cfg.moe.groups, cfg.moe.top_groups, cfg.moe.scale) == (256, 8, 8, 4, 2.5)
+    assert (cfg.moe.experts, cfg.moe.per_token, cfg.moe.groups, cfg.moe.top_groups) == (256, 8, 8, 4)
+    assert cfg.moe.scale == 2.5 and cfg.moe.normalise
     assert (cfg.moe.bias_rate, cfg.moe.balance, cfg.moe.dense_layers, cfg.moe.shared) == (0.001, 1e-4, 3, 1)
     assert (cfg.mla.q_rank, cfg.mla.kv_rank, cfg.mla.nope_dim, cfg.mla.rope_dim, cfg.mla.value_dim) == (
         1536, 512, 128, 64, 128)
