@@ -14,7 +14,6 @@ from r1jax.models import layers as nn
 from r1jax.models.config import ModelConfig
 from r1jax.ops import attention
 
-
 EPSILON = 1e-6  # of the latents' norms, whatever model.norm_eps is: so in DeepSeek-V3's code and in transformers
 
 
