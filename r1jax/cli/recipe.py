@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from r1jax.cli import kinds
 from r1jax.core.errors import ConfigError
+from r1jax.core.override import split_models
 
 if TYPE_CHECKING:
     from r1jax.core.recipe import Recipe
@@ -26,6 +27,7 @@ examples:
   r1jax run experiments/r1_zero.py:tiny
   r1jax run experiments/r1_zero.py:tiny --set seed=1 --version tiny-seed1
   r1jax run experiments/r1_zero.py:tiny --set rl.steps=50 --set optim.learning_rate=3e-4 --version tiny-short
+  r1jax run experiments/r1_zero.py:small --set model=Qwen/Qwen2.5-1.5B        a hub name, a folder or name@version
   r1jax run experiments/recipe.py:tiny --dry-run
   r1jax run experiments/recipe.py:tiny --until r1-zero
   r1jax run experiments/recipe.py:tiny --set seed=1 --set dev2.rl.steps=8 --version tiny-seed1
@@ -58,7 +60,13 @@ def run(options: argparse.Namespace) -> None:
     """Runs what the file is; loads it before jax, so that a mistyped field is answered at once."""
     from r1jax.core.recipe import Recipe, load_any
 
-    found = load_any(options.experiment, options.overrides)
+    names = getattr(load_any(options.experiment), "names", ())
+    models, overrides = split_models(options.overrides, names)
+    found = load_any(options.experiment, overrides)
+    if models:
+        from r1jax.stages.pointing import apply
+
+        found = apply(load_any(options.experiment), models, overrides, options.store, fetch=not options.dry_run)
     if not isinstance(found, Recipe):
         if options.only or options.until:
             raise ConfigError(f"--only and --until choose artifacts of a recipe, and {options.experiment} is one "

@@ -41,7 +41,8 @@ def place(entry: Entry, mesh, dtype: str, tensor: Callable[[str], Tensor], scale
     for device, index in where.addressable_devices_indices_map(spec.shape).items():
         starts = tuple(part.indices(size)[0] for part, size in zip(index, spec.shape, strict=True))
         holders.setdefault(starts, []).append(device)
-    out = _zeros(spec.shape, dtype, where)
+    bits = _bits(dtype, mesh)
+    out = _zeros(spec.shape, bits, where)
     for local in itertools.product(*map(range, shard[:lead])):
         for begin, apart in _pieces(entry, shard[lead:], jnp.dtype(dtype).itemsize):
             parts = []
@@ -50,7 +51,7 @@ def place(entry: Entry, mesh, dtype: str, tensor: Callable[[str], Tensor], scale
                 theirs = _theirs(entry, [i + start for i, start in zip(begin, starts[lead:], strict=True)], apart)
                 values = tensor(name).read(theirs)
                 scales = None if scale(name) is None else _scales(scale(name), block, theirs)
-                parts += [_turned(values, scales, apart, entry, dtype, device) for device in devices]
+                parts += [_turned(values, scales, apart, entry, dtype, bits, device) for device in devices]
                 advance(values.nbytes)
             size = tuple(n * whole // own for n, whole, own in zip((*(1,) * lead, *apart), spec.shape, shard,
                                                                    strict=True))
@@ -58,7 +59,9 @@ def place(entry: Entry, mesh, dtype: str, tensor: Callable[[str], Tensor], scale
             jax.block_until_ready(out)  # one piece is on its way, and another has been read
             out = _put(out, piece, np.asarray((*local, *begin), np.int32), where)
     jax.block_until_ready(out)
-    return jax.make_array_from_single_device_arrays(spec.shape, where, [part.data for part in out.addressable_shards])
+    parts = [part.data if bits == dtype else jax.device_put(np.asarray(part.data).view(dtype), part.device)
+             for part in out.addressable_shards]  # on CPU the same memory under its other type
+    return jax.make_array_from_single_device_arrays(spec.shape, where, parts)
 
 
 def _pieces(entry: Entry, shard: tuple[int, ...], itemsize: int) -> Iterator[tuple[list[int], tuple[int, ...]]]:
@@ -111,23 +114,30 @@ def _scales(factors: Tensor, block: tuple[int, int], theirs: Index) -> tuple[np.
     return filled, rows, columns
 
 
-def _turned(values: np.ndarray, scales: Any, apart: tuple[int, ...], entry: Entry, dtype: str,
+def _turned(values: np.ndarray, scales: Any, apart: tuple[int, ...], entry: Entry, dtype: str, bits: str,
             device: jax.Device) -> jax.Array:
     """A piece on a device, in dimensions of ours, with L and E of 1."""
     order = [i for group in entry.weight.axes for i in group]
     split, back = tuple(apart[i] for i in order), tuple(np.argsort(order).tolist())
     if scales is not None:
-        return _scaled(*jax.device_put((values, *scales), device), split, back, dtype, entry.lead)
+        return _scaled(*jax.device_put((values, *scales), device), split, back, dtype, bits, entry.lead)
+    if bits != dtype:
+        values = values.astype(dtype, copy=False).view(bits)
     turned = values.reshape(split).transpose(back)  # done while it is copied to the device
     return jax.device_put(turned.reshape((1,) * entry.lead + turned.shape), device)
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7))
-def _scaled(piece, scales, rows, columns, split, back, dtype, lead) -> jax.Array:
+@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7, 8))
+def _scaled(piece, scales, rows, columns, split, back, dtype, bits, lead) -> jax.Array:
     """An FP8 matrix times its blocks' scales, in float32 until it has its own type."""
     exact = piece.astype(jnp.float32) * scales[rows[:, None], columns[None, :]]
-    turned = exact.astype(dtype).reshape(split).transpose(back)
+    turned = jax.lax.bitcast_convert_type(exact.astype(dtype), bits).reshape(split).transpose(back)
     return turned.reshape((1,) * lead + turned.shape)
+
+
+def _bits(dtype: str, mesh) -> str:
+    """The type as which an array is filled: XLA on CPU touches all of a bfloat16 array to write a part of it."""
+    return "uint16" if dtype == "bfloat16" and mesh.devices.flat[0].platform == "cpu" else dtype
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -85,8 +86,14 @@ def ship(store_root: str, ref: str = "base@tiny") -> None:
 
 def artifact_model(config_row: dict) -> config.ModelConfig:
     """The architecture written in an artifact's configuration."""
-    return config.ModelConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in config_row.items()
-                                 if name != "type"})
+    records = {"yarn": config.YaRN, "mla": config.MLA, "moe": config.MoE}
+
+    def read(name: str, value: Any) -> Any:
+        if name in records and value is not None:
+            return records[name](**{field: v for field, v in value.items() if field != "type"})
+        return tuple(value) if isinstance(value, list) else value
+
+    return config.ModelConfig(**{name: read(name, value) for name, value in config_row.items() if name != "type"})
 
 
 def adopt(store: Store, refs: Iterable[str]) -> None:
