@@ -91,7 +91,8 @@ def measure(folder: Path, dtype: str = "bfloat16") -> dict[str, float]:
     plain = statistics.median(read_plainly(folder) for _ in range(3))  # the first brings them into the page cache
     without, found = child(), child(str(folder), dtype)
     return {"parameters": found["bytes"], "baseline": without["peak"], "peak": found["peak"],
-            "extra": (found["peak"] - without["peak"]) / found["bytes"] - 1, "seconds": found["seconds"], "plain": plain}
+            "extra": (found["peak"] - without["peak"]) / found["bytes"] - 1, "seconds": found["seconds"],
+            "plain": plain}
 
 
 def main() -> None:
@@ -107,10 +108,10 @@ def main() -> None:
             write(folder, options.layers)
         for dtype in options.dtype.split(","):
             found = measure(folder, dtype)
-            print(f"{dtype}: parameters {found['parameters'] / 1e9:.3f} GB, without them {found['baseline'] / 1e9:.3f} GB, "
-                  f"peak {found['peak'] / 1e9:.3f} GB: {found['extra']:+.1%} of the parameters; read in "
-                  f"{found['seconds']:.2f} s, plainly in {found['plain']:.2f} s: "
-                  f"{found['plain'] / found['seconds']:.0%} of that speed", flush=True)
+            sizes = {name: found[name] / 1e9 for name in ("parameters", "baseline", "peak")}
+            print("{}: parameters {parameters:.3f} GB, without them {baseline:.3f} GB, peak {peak:.3f} GB".format(
+                dtype, **sizes) + f": {found['extra']:+.1%} of the parameters; read in {found['seconds']:.2f} s, plainly "
+                f"in {found['plain']:.2f} s: {found['plain'] / found['seconds']:.0%} of that speed", flush=True)
 
 
 if __name__ == "__main__":
