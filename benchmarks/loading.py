@@ -110,8 +110,8 @@ def main() -> None:
             found = measure(folder, dtype)
             sizes = {name: found[name] / 1e9 for name in ("parameters", "baseline", "peak")}
             print("{}: parameters {parameters:.3f} GB, without them {baseline:.3f} GB, peak {peak:.3f} GB".format(
-                dtype, **sizes) + f": {found['extra']:+.1%} of the parameters; read in {found['seconds']:.2f} s, plainly "
-                f"in {found['plain']:.2f} s: {found['plain'] / found['seconds']:.0%} of that speed", flush=True)
+                dtype, **sizes) + f": {found['extra']:+.1%} of the parameters; read in {found['seconds']:.2f} s, "
+                f"plainly in {found['plain']:.2f} s: {found['plain'] / found['seconds']:.0%} of that speed", flush=True)
 
 
 if __name__ == "__main__":

@@ -170,3 +170,21 @@ def test_every_weight_has_a_name():
         assert names[-1] in ("model.norm.weight", "lm_head.weight")
         assert [int(name.split(".")[2]) for name in names if ".layers." in name] == sorted(
             int(name.split(".")[2]) for name in names if ".layers." in name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["qwen2", "qwen3", "llama-bfloat16", "deepseek without a module"])
+def test_transformers_loads_it_without_a_word(tmp_path, name, caplog, recwarn):
+    pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    source, dtype = deepseek(tmp_path, mtp=False) if name.startswith("deepseek") else golden(name)
+    found = weights.load(source, make_mesh(MESH), dtype=dtype)
+    weights.save(tmp_path / "out", found.config, found.params, dtype=dtype, max_shard_bytes=4000,
+                 ids={"bos_token_id": 0, "eos_token_id": [1, 2]})
+    transformers.logging.enable_propagation()
+    model, told = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="auto",
+                                                                    output_loading_info=True)
+    assert not any(told.values()), told
+    assert str(model.dtype) == f"torch.{dtype}" and model.generation_config.eos_token_id == [1, 2]
+    assert [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
+    assert [str(warning.message) for warning in recwarn if "transformers" in warning.filename] == []
