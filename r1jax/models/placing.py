@@ -158,18 +158,39 @@ def _put(out: jax.Array, piece: jax.Array, at: jax.Array, where) -> jax.Array:
 def take(x: Any, index: tuple[int, ...], entry: Entry, dtype: np.dtype) -> np.ndarray:
     """The tensor that lies at an index of L and E of a weight of ours, on the host.
 
-    x: a jax.Array with any sharding of this process, or an array of numpy.
+    Each part comes from one of the devices that hold it; no device sees more than it has.
+
+    x: a jax.Array with any sharding over this process, or an array of numpy.
     """
-    order = tuple(i for group in entry.weight.axes for i in group)
-    if isinstance(x, jax.Array):
-        where = meshes.gathered(x.sharding)
-        return np.asarray(_taken(x, np.asarray(index, np.int32), order, entry.shape, dtype.name, where))
-    return np.asarray(x[index]).transpose(order).reshape(entry.shape).astype(dtype)
+    order = [i for group in entry.weight.axes for i in group]
+    if not isinstance(x, jax.Array):
+        return np.asarray(x[index]).astype(dtype).transpose(order).reshape(entry.shape)
+    own: np.ndarray | None = None
+    seen: set[tuple[tuple[int, int], ...]] = set()
+    for shard in x.addressable_shards:
+        bounds = tuple(part.indices(size)[:2] for part, size in zip(shard.index, x.shape, strict=True))
+        lead, rest = bounds[:entry.lead], bounds[entry.lead:]
+        if rest in seen or not all(start <= i < stop for i, (start, stop) in zip(index, lead, strict=True)):
+            continue
+        seen.add(rest)
+        part = _host(shard.data, tuple(i - start for i, (start, _) in zip(index, lead, strict=True)))
+        if part.shape == x.shape[entry.lead:]:
+            own = part.astype(dtype, copy=False)  # all of it
+            break
+        own = np.empty(x.shape[entry.lead:], dtype) if own is None else own
+        own[tuple(slice(*bound) for bound in rest)] = part
+    return own.transpose(order).reshape(entry.shape)
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
-def _taken(x, index, order, shape, dtype, where) -> jax.Array:
-    own = jax.lax.dynamic_slice(x, (*index, *(0,) * (x.ndim - index.shape[0])),
-                                (*(1,) * index.shape[0], *x.shape[index.shape[0]:]))
-    own = own.reshape(x.shape[index.shape[0]:]).transpose(order).reshape(shape).astype(dtype)
-    return own if where is None else jax.lax.with_sharding_constraint(own, where)
+def _host(part: jax.Array, index: tuple[int, ...]) -> np.ndarray:
+    """What lies at an index of a single device's array; on CPU its own memory."""
+    if next(iter(part.devices())).platform == "cpu":
+        return np.asarray(part)[index]
+    return np.asarray(_at(part, np.asarray(index, np.int32)))
+
+
+@jax.jit
+def _at(part: jax.Array, index: jax.Array) -> jax.Array:
+    n = index.shape[0]
+    found = jax.lax.dynamic_slice(part, (*index, *(0,) * (part.ndim - n)), ((1,) * n + part.shape[n:]))
+    return found.reshape(part.shape[n:])

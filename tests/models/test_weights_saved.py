@@ -188,3 +188,10 @@ def test_transformers_loads_it_without_a_word(tmp_path, name, caplog, recwarn):
     assert str(model.dtype) == f"torch.{dtype}" and model.generation_config.eos_token_id == [1, 2]
     assert [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
     assert [str(warning.message) for warning in recwarn if "transformers" in warning.filename] == []
+
+
+def test_what_other_devices_than_the_host_give(random_params):
+    """An accelerator slices where the array is; here the same program runs on CPU."""
+    x = random_params(TINY)["layers"]["q"]
+    np.testing.assert_array_equal(weights.placing._at(x, np.asarray([1], np.int32)), np.asarray(x)[1])
+    np.testing.assert_array_equal(weights.placing._at(x, np.asarray([], np.int32)), np.asarray(x))

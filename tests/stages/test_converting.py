@@ -276,3 +276,31 @@ def test_a_disk_that_is_full(folder, root, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="out could not be written, the disk is full"):
         convert(root, str(folder), str(tmp_path / "out"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["Random-Qwen"]
+
+
+def test_a_tokenizer_json_with_its_template(root, tmp_path):
+    """All that says how to speak to the model is kept with it, and goes out again with it."""
+    import tokenizers as library
+
+    folder = Path(shutil.copytree(ROOT / "tests" / "models" / "golden" / "qwen2", tmp_path / "Spoken"))
+    (folder / "expected.json").unlink()
+    words = ["<unk>", "<eos>", "<user>", "What", "is", "1"]
+    made = library.Tokenizer(library.models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    made.pre_tokenizer = library.pre_tokenizers.WhitespaceSplit()
+    made.add_special_tokens(["<eos>", "<user>"])
+    made.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({
+        "eos_token": "<eos>", "chat_template": "<user> {{ messages[0]['content'] }}"}))
+    (folder / "generation_config.json").write_text('{"eos_token_id": 1}')
+    convert(root, str(folder), "spoken@imported", dtype="float32")
+    found, expected = (load_policy(root, ref, slots=8) for ref in ("spoken@imported", str(folder)))
+    asked = found.prompt.ids(found.tokenizer, "What is 1")
+    assert asked == [2, 3, 4, 5] == expected.prompt.ids(expected.tokenizer, "What is 1")
+    assert found.tokenizer.ends == (1,)
+    assert found.texts("What is 1", 1, 1.0, 4, 0) == expected.texts("What is 1", 1, 1.0, 4, 0)
+    convert(root, "spoken@imported", str(tmp_path / "out"), dtype="float32")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in folder.iterdir()}
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (folder / name).read_bytes()
+    assert json.loads((tmp_path / "out" / "generation_config.json").read_text()) == {"eos_token_id": 1}
+    checkpoints.same(checkpoints.read(tmp_path / "out"), checkpoints.read(folder))
