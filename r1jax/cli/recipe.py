@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from r1jax.cli import kinds
@@ -74,6 +74,8 @@ def run(options: argparse.Namespace) -> None:
         found = Recipe(found.name, found.scale, (found,)) if options.dry_run else found
     if options.dry_run:
         _dry_run(options, found)
+        for line in _imports(models.values()):
+            print(line)
     elif isinstance(found, Recipe):
         _run_recipe(options, found)
     else:
@@ -82,6 +84,15 @@ def run(options: argparse.Namespace) -> None:
         artifact = run_experiment(found, options.store, options.version)
         print(f"{artifact.ref} is in {artifact.path}")
         print(f"next:  r1jax report --store {options.store}\n       r1jax eval {artifact.ref} --store {options.store}")
+
+
+def _imports(references: Iterable[str]) -> list[str]:
+    """What a run would import before anything else."""
+    from r1jax.stages.model_sources import artifact_name, is_artifact
+    from r1jax.stages.pointing import VERSION
+
+    return [f"A run itself imports {reference} as {artifact_name(reference)}@{VERSION}, unless it is there."
+            for reference in references if not is_artifact(reference)]
 
 
 def _names(options: argparse.Namespace) -> list[str]:
