@@ -4,7 +4,7 @@ Paper: DeepSeek-R1, arXiv 2501.12948; hyper-parameters in version 2, section 2.1
 fine-tuning: accuracy, response length and reflection grow by themselves, and the languages of a thought mix.
 
     r1jax run experiments/r1_zero.py:tiny      Countdown on the embedded base; two CPU cores, 4.3 minutes
-    r1jax run experiments/r1_zero.py:small     Qwen2.5-1.5B's form on DAPO-Math-17k; one GPU or a small TPU slice
+    r1jax run experiments/r1_zero.py:small --set model=Qwen/Qwen2.5-1.5B       DAPO-Math-17k; one GPU or a small slice
     r1jax run experiments/r1_zero.py:paper     the paper's values; a TPU pod; needs base@imported, weights of your own
 
 Paper (AIME 2024, DeepSeek-V3-Base): pass@1 15.6 % at step 200, 71.0 % at 8,400; cons@16 25.3 % and 86.7 %.
@@ -53,7 +53,8 @@ def tiny() -> Experiment:
 def small() -> Experiment:
     """Qwen2.5-1.5B's form on mathematics prompts with whole-number answers (DAPO-Math-17k, from the hub).
 
-    The weights and the tokenizer are the user's: `parents` names an artifact of the store, `tokenizer` a file.
+    --set model=Qwen/Qwen2.5-1.5B (or a folder) brings weights and tokenizer, and architecture where it is another's.
+    Without it they are the user's: `parents` names an artifact of the store, `tokenizer` a file.
     Another set: --set data.source=gsm8k, or --set data.source=gsm8k=PATH for one that is downloaded. A file of your own
     with the columns question and answer: --set data.source=FILE; data.question_field and data.answer_field name others.
     """

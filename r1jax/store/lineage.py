@@ -154,9 +154,8 @@ def _made_by(ref: str, root: Any) -> tuple[str, str]:
     """(command, or "" where none makes it; what is to be said beside it, or in its place)."""
     name, _, version = ref.partition("@")
     if version == "imported":
-        return "", (f"{ref} stands for weights of your own, which no command puts into a store yet; in Python, "
-                    f"r1jax.models.huggingface.load reads a folder and r1jax.store.Store's begin({name!r}, "
-                    "'imported', ...) writes them")
+        return (f"r1jax convert FOLDER_OR_HUB_NAME {ref} --store {root}",
+                f"{ref} stands for weights of your own, such as those of a name on the hub")
     if version == "embedded":
         shipped = sorted(path.stem for path in (Path(r1jax.__file__).parent / "assets").glob("*.safetensors"))
         if name in shipped:

@@ -90,9 +90,9 @@ def test_what_is_told(ref, told):
 
 @pytest.mark.parametrize("ref", ["base@imported", "qwen2.5-32b@imported", "r1-zero@imported"])
 def test_imported_weights_are_the_users_own(ref):
-    told = remedy(ref, "s")
-    assert told.startswith(f"{ref} stands for weights of your own, which no command puts into a store yet; in Python, ")
-    assert "experiments/" not in told and f"begin('{ref.partition('@')[0]}', 'imported', ...)" in told
+    assert remedy(ref, "s") == (f"make it with `r1jax convert FOLDER_OR_HUB_NAME {ref} --store s` ({ref} stands for "
+                                "weights of your own, such as those of a name on the hub)")
+    assert command(ref, "s") == f"r1jax convert FOLDER_OR_HUB_NAME {ref} --store s"
 
 
 def test_what_is_begun_is_gone_on_with():
