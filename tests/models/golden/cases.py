@@ -59,7 +59,7 @@ CASES = {
     "qwen2-yarn": _dense("qwen2", 3, 3, width=24, ffn=20, rope=_rope(100.0, **YARN | RAMP)),
     "qwen3": _dense("qwen3", 3, 1, width=12, ffn=20, layers=3, head_dim=6, rope=_rope(1e6)),
     "qwen3-tied": _dense("qwen3", 5, 5, width=20, ffn=24, head_dim=4, tied=True),
-    "qwen3-yarn": _dense("qwen3", 4, 2, width=16, ffn=24, head_dim=8,
+    "qwen3-yarn": _dense("qwen3", 4, 2, width=16, ffn=24, head_dim=8, max_position_embeddings=96,
                          rope=_rope(100.0, **YARN | {"factor": 3.0, "attention_factor": 1.3, "truncate": False})),
     "llama": _dense("llama", 3, 3, width=12, ffn=20, eps=1e-5, rope=_rope(5e5, **LLAMA3)),
     "llama-grouped": _dense("llama", 6, 2, width=18, ffn=16, head_dim=8, tied=True, eps=1e-5, rope=_rope(
@@ -79,12 +79,62 @@ CASES = {
     "deepseek-halves": _deepseek(3, width=18, ffn=20, layers=2, q_rank=9, kv_rank=6, nope=5, turned=8, value=4,
                                  experts=8, chosen=4, expert_ffn=4, dense=0, groups=4, top_groups=3, shared=2,
                                  rope_interleave=False, norm_topk_prob=False, tie_word_embeddings=True,
+                                 max_position_embeddings=256,
                                  rope=_rope(100.0, **YARN | {"factor": 8.0, "beta_fast": 8.0})),
     "deepseek-one": _deepseek(1, width=14, ffn=20, layers=3, q_rank=None, kv_rank=6, nope=2, turned=6, value=7,
                               experts=6, chosen=1, expert_ffn=8, dense=1, groups=2, top_groups=2, shared=1,
                               routed_scaling_factor=0.5, rope=_rope(100.0, **YARN | {"mscale": 0.5})),
 }
 GRADIENTS = ("qwen2", "deepseek-v3")  # whose gradients are shipped; the live tests compare those of all
+
+
+def _drawn_rope(rng, family):
+    """(rope fields, longest context): plain or stretched, said in transformers 5's words or in the older ones."""
+    theta, kind = float(rng.choice([50.0, 100.0, 1e3, 1e6])), rng.choice(["default", "stretched"], p=[0.25, 0.75])
+    factor, original = float(rng.choice([2.0, 4.0, 5.0])), int(rng.choice([24, 40, 64]))
+    scaling = {"factor": factor, "original_max_position_embeddings": original}
+    if kind == "default":
+        scaling = {"rope_type": "default"}
+    elif family == "llama":
+        low = float(rng.choice([0.5, 1.0, 2.0]))
+        scaling |= {"rope_type": "llama3", "low_freq_factor": low, "high_freq_factor": low * 3}
+    else:
+        scaling["rope_type"] = "yarn"
+        options = [("beta_fast", 6.0), ("beta_slow", 0.5), ("truncate", False)]
+        latent = family == "deepseek_v3"
+        options += [("mscale", 0.8), ("mscale_all_dim", 1.2)] if latent else [("attention_factor", 1.2)]
+        scaling |= {name: value for name, value in options if rng.rand() < 0.6}
+    longest = 128 if kind == "default" else max(int(factor * original), 80)
+    if rng.rand() < 0.5:
+        return {"rope_parameters": scaling | {"rope_theta": theta}}, longest
+    return {"rope_theta": theta, "rope_scaling": None if kind == "default" else scaling}, longest
+
+
+def drawn(family, number):
+    """A configuration of a family with every switch at random; `number` says which."""
+    rng = np.random.RandomState([number, zlib.crc32(family.encode())])
+
+    def pick(*values):
+        return values[rng.randint(len(values))]
+
+    rope, longest = _drawn_rope(rng, family)
+    heads, layers = pick(1, 2, 3, 5, 6), pick(1, 2, 3, 4)
+    common = {"layers": layers, "ffn": pick(8, 17, 24), "rope": rope, "max_position_embeddings": longest}
+    if family == "deepseek_v3":
+        groups, each, nope, turned = pick(1, 2, 3), pick(2, 3), pick(2, 5, 8), pick(2, 4, 8)
+        top = rng.randint(1, groups + 1)
+        return _deepseek(heads, width=pick(10, 13, 20), q_rank=pick(None, 6, 9), kv_rank=pick(5, 8), nope=nope,
+                         turned=turned, value=rng.randint(1, nope + turned + 1), experts=groups * each,
+                         chosen=rng.randint(1, top * each + 1), expert_ffn=pick(3, 8), dense=rng.randint(layers),
+                         groups=groups, top_groups=top, shared=pick(1, 2), rope_interleave=pick(True, False),
+                         norm_topk_prob=pick(True, False), routed_scaling_factor=pick(0.7, 1.0, 2.5),
+                         tie_word_embeddings=pick(True, False), **common)
+    kv_heads = pick(*[n for n in range(1, heads + 1) if heads % n == 0])
+    head_dim = pick(2, 4, 6, 8, 10)
+    own = {"width": heads * head_dim} if family == "qwen2" else {"head_dim": head_dim, "width": pick(10, 13, 20)}
+    if family == "llama":  # transformers wants a multiple of the heads all the same
+        own["width"] = heads * pick(3, 5)
+    return _dense(family, heads, kv_heads, tied=pick(True, False), eps=pick(1e-5, 1e-6), **own, **common)
 
 
 def _attention(config):
@@ -135,8 +185,8 @@ def shapes(config):
     for index in range(L + config.get("num_nextn_predict_layers", 0)):
         found |= {f"model.layers.{index}.{name}": shape for name, shape in _layer(config, index).items()}
     if config.get("num_nextn_predict_layers"):
-        own = {"enorm.weight": (D,), "hnorm.weight": (D,), "eh_proj.weight": (D, 2 * D), "shared_head.norm.weight": (D,),
-               "embed_tokens.weight": (V, D), "shared_head.head.weight": (V, D)}
+        own = {"enorm.weight": (D,), "hnorm.weight": (D,), "eh_proj.weight": (D, 2 * D),
+               "shared_head.norm.weight": (D,), "embed_tokens.weight": (V, D), "shared_head.head.weight": (V, D)}
         found |= {f"model.layers.{L}.{name}": shape for name, shape in own.items()}
     return found
 
