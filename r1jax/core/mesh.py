@@ -72,6 +72,11 @@ def partition(mesh, axes: Sequence[str | None], shape: Sequence[int]) -> Partiti
     return PartitionSpec(*parts)
 
 
+def mesh_axes(mesh, axis: str) -> tuple[str, ...]:
+    """The mesh axes of more than one device over which a logical axis is split where its size allows."""
+    return tuple(name for name in RULES[axis] if mesh.shape[name] > 1)
+
+
 def sharding(mesh: Mesh, axes: Sequence[str | None], shape: Sequence[int]) -> NamedSharding:
     """The NamedSharding of an array with these logical axes."""
     return NamedSharding(mesh, partition(mesh, axes, shape))

@@ -17,8 +17,10 @@ import jax.numpy as jnp
 from flax import struct
 
 from r1jax.models import layers as nn
+from r1jax.models import mla
 from r1jax.models.config import ModelConfig
-from r1jax.models.transformer import Cache, embed, head
+from r1jax.models.spec import stacks
+from r1jax.models.transformer import Cache, cache_dims, embed, feed_forward, head, project
 from r1jax.ops.attention import LOWEST
 
 UNROLLED_UP_TO = 32  # layers; beyond it a scan keeps compilation short
@@ -26,7 +28,10 @@ UNROLLED_UP_TO = 32  # layers; beyond it a scan keeps compilation short
 
 @struct.dataclass
 class KeyValues:
-    """Keys [B, K, H, S] and values [B, K, S, H] of every layer: a tuple over L, or arrays stacked on L."""
+    """Keys [B, K, H, S] and values [B, K, S, H] of every layer: a tuple over L, or arrays stacked on L.
+
+    With latent attention the keys are the turned ones, [B, 1, P, S], and the values the latents, [B, 1, S, R].
+    """
 
     k: Any
     v: Any
@@ -58,19 +63,25 @@ def _each_layer(function, *trees):
 
 
 def prepare(cfg: ModelConfig, params: dict, unroll: bool) -> dict[str, Any]:
-    """Parameters as decoding reads them: in the compute type (norms stay float32), layers apart where unrolled."""
-    def cast(path, x):
-        return x if "norm" in str(path[-1]) else x.astype(cfg.dtype)
+    """Parameters as decoding reads them: in the compute type, norms and routers in float32, layers apart where unrolled.
 
-    own = jax.tree_util.tree_map_with_path(cast, params)
-    return {"embed": own["embed"], "head": head(own), "final_norm": own["final_norm"],
-            "layers": _per_layer(own["layers"], unroll)}
+    Unrolled, "layers" is a tuple over L; scanned, each stack of `spec.stacks` has its own name.
+    """
+    def cast(path, x):
+        return x if "norm" in str(path[-1]) or "router" in str(path[-1]) else x.astype(cfg.dtype)
+
+    names = [name for name, _ in stacks(cfg)]
+    own = jax.tree_util.tree_map_with_path(cast, {name: params[name] for name in ("embed", "final_norm", *names)})
+    found = {"embed": own["embed"], "head": head(params).astype(cfg.dtype), "final_norm": own["final_norm"]}
+    if unroll:
+        return found | {"layers": sum((_per_layer(own[name], True) for name in names), ())}
+    return found | {name: own[name] for name in names}
 
 
 def empty(cfg: ModelConfig, rows: int, slots: int, unroll: bool) -> KeyValues:
     """Room for `slots` tokens in each of `rows` rows."""
-    L, K, H = cfg.layers, cfg.kv_heads, cfg.head_dim
-    keys, values = (rows, K, H, slots), (rows, K, slots, H)
+    L, (K, H, R) = cfg.layers, cache_dims(cfg)
+    keys, values = (rows, K, H, slots), (rows, K, slots, R)
     if unroll:
         return KeyValues(tuple(jnp.zeros(keys, cfg.dtype) for _ in range(L)),
                          tuple(jnp.zeros(values, cfg.dtype) for _ in range(L)))
@@ -148,6 +159,34 @@ def attend(q: jax.Array, kv_k: jax.Array, kv_v: jax.Array, new_k: jax.Array, new
     return (mixed / total[..., None]).astype(q.dtype).reshape(B, N, H)
 
 
+def attend_latent(cfg: ModelConfig, layer: dict, q, turned: jax.Array, latent: jax.Array, new_turned: jax.Array,
+                  new_latent: jax.Array, seen: jax.Array, seen_new: jax.Array) -> jax.Array:
+    """One query a row over latents, in the absorbed form, with one softmax over the cache and the round's block.
+
+    Args:
+      q: of `mla.queries` with T = 1. turned: [B, 1, P, S], latent: [B, 1, S, R], new_turned: [B, 1, P, r],
+      new_latent: [B, 1, r, R]. seen, seen_new: as for `attend`.
+
+    Returns:
+      [B, N, value_dim] in q's type.
+    """
+    query, R = mla.absorb(cfg, layer, q)[:, 0], cfg.mla.kv_rank
+    wide = {"preferred_element_type": jnp.float32}
+
+    def scores(keys, latents, mask):
+        found = (jnp.einsum("BNR,BSR->BNS", query[..., :R], latents[:, 0], **wide)
+                 + jnp.einsum("BNP,BPS->BNS", query[..., R:], keys[:, 0], **wide))
+        return jnp.where(mask[:, None], found, LOWEST)
+
+    old, new = scores(turned, latent, seen), scores(new_turned, new_latent, seen_new[None])
+    peak = jnp.maximum(jnp.max(old, axis=-1), jnp.max(new, axis=-1))[..., None]
+    old, new = jnp.exp(old - peak), jnp.exp(new - peak)
+    total = jnp.sum(old, axis=-1) + jnp.sum(new, axis=-1)
+    mixed = (jnp.einsum("BNS,BSR->BNR", old.astype(latent.dtype), latent[:, 0], **wide)
+             + jnp.einsum("BNS,BSR->BNR", new.astype(latent.dtype), new_latent[:, 0], **wide))
+    return mla.values(cfg, layer, (mixed / total[..., None]).astype(query.dtype))
+
+
 def advance(cfg: ModelConfig, prepared: dict[str, Any], tokens: jax.Array, positions: jax.Array, kv: KeyValues,
             filled: jax.Array, block: KeyValues, index: jax.Array) -> tuple[jax.Array, KeyValues]:
     """Feeds one token to every row, as step `index` of a round.
@@ -159,28 +198,59 @@ def advance(cfg: ModelConfig, prepared: dict[str, Any], tokens: jax.Array, posit
     Returns:
       (final hidden states [B, D], the block with this step in slot `index`).
     """
+    return advance_with_experts(cfg, prepared, tokens, positions, kv, filled, block, index)[:2]
+
+
+def advance_with_experts(cfg: ModelConfig, prepared: dict[str, Any], tokens: jax.Array, positions: jax.Array,
+                         kv: KeyValues, filled: jax.Array, block: KeyValues,
+                         index: jax.Array) -> tuple[jax.Array, KeyValues, jax.Array | None]:
+    """`advance`, and the experts [L, B, k] int32 that the layers with experts chose; None for a dense model."""
     tables = nn.rope_tables(cfg, positions[:, None])
     seen = jnp.arange(kv.slots)[None] < filled[:, None]
     seen_new = jnp.arange(block.slots) <= index
 
     def layer_fn(x, inputs):
         layer, old_k, old_v, new_k, new_v = inputs
-        q, k, v = nn.project_qkv(cfg, layer, nn.rms_norm(x, layer["attn_norm"], cfg.norm_eps), tables)
+        q, k, v = project(cfg, layer, nn.rms_norm(x, layer["attn_norm"], cfg.norm_eps), tables)
         new_k = jax.lax.dynamic_update_slice(new_k, k[:, 0, :, :, None], (0, 0, 0, index))
         new_v = jax.lax.dynamic_update_slice(new_v, v[:, 0, :, None], (0, 0, index, 0))
-        mixed = attend(q[:, 0], old_k, old_v, new_k, new_v, seen, seen_new)[:, None]
+        if cfg.mla is None:
+            mixed = attend(q[:, 0], old_k, old_v, new_k, new_v, seen, seen_new)[:, None]
+        else:
+            mixed = attend_latent(cfg, layer, q, old_k, old_v, new_k, new_v, seen, seen_new)[:, None]
         x = x + nn.merge_heads(mixed, layer["o"])
-        x = x + nn.swiglu(layer, nn.rms_norm(x, layer["mlp_norm"], cfg.norm_eps))
-        return x, (new_k, new_v)
+        out, experts = feed_forward(cfg, layer, nn.rms_norm(x, layer["mlp_norm"], cfg.norm_eps))
+        return x + out, (new_k, new_v, None if experts is None else experts[:, 0])
 
     x = embed(cfg, prepared, tokens)[:, None]
-    inputs = (prepared["layers"], kv.k, kv.v, block.k, block.v)
-    if isinstance(kv.k, tuple):
-        made = []
-        for layer_inputs in zip(*inputs, strict=True):
-            x, new = layer_fn(x, layer_inputs)
-            made.append(new)
-        keys, values = (tuple(part) for part in zip(*made, strict=True))
-    else:
-        x, (keys, values) = jax.lax.scan(layer_fn, x, inputs)
-    return nn.rms_norm(x, prepared["final_norm"], cfg.norm_eps)[:, 0], KeyValues(keys, values)
+    run = _unrolled if isinstance(kv.k, tuple) else _scanned
+    x, keys, values, experts = run(cfg, layer_fn, x, prepared, kv, block)
+    return nn.rms_norm(x, prepared["final_norm"], cfg.norm_eps)[:, 0], KeyValues(keys, values), experts
+
+
+def _unrolled(cfg: ModelConfig, layer_fn, x: jax.Array, prepared: dict[str, Any], kv: KeyValues, block: KeyValues):
+    """Every layer by itself: (x, keys and values as tuples over L, experts)."""
+    made = []
+    for inputs in zip(prepared["layers"], kv.k, kv.v, block.k, block.v, strict=True):
+        x, new = layer_fn(x, inputs)
+        made.append(new)
+    keys, values, experts = (tuple(part) for part in zip(*made, strict=True))
+    chosen = [one for one in experts if one is not None]
+    return x, keys, values, jnp.stack(chosen) if chosen else None
+
+
+def _scanned(cfg: ModelConfig, layer_fn, x: jax.Array, prepared: dict[str, Any], kv: KeyValues, block: KeyValues):
+    """Stack after stack: (x, keys and values stacked on L, experts). The cache is indexed and never copied."""
+    first, keys, values, experts = 0, [], [], None
+
+    def indexed(x, inputs):
+        index, layer, new_k, new_v = inputs
+        old_k, old_v = (jax.lax.dynamic_index_in_dim(a, index, 0, keepdims=False) for a in (kv.k, kv.v))
+        return layer_fn(x, (layer, old_k, old_v, new_k, new_v))
+
+    for name, count in stacks(cfg):
+        own = slice(first, first + count)
+        x, (new_k, new_v, experts) = jax.lax.scan(
+            indexed, x, (jnp.arange(first, first + count), prepared[name], block.k[own], block.v[own]))
+        keys, values, first = [*keys, new_k], [*values, new_v], first + count
+    return x, jnp.concatenate(keys), jnp.concatenate(values), experts

@@ -7,7 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from r1jax.models.config import ModelConfig
+from r1jax.models.config import ModelConfig, YaRN
 
 
 def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
@@ -23,9 +23,11 @@ def _match(vector: jax.Array, like: jax.Array) -> jax.Array:
 
 
 def rope_frequencies(cfg: ModelConfig) -> jax.Array:
-    """[H/2] radians a position, with Llama 3's stretching of the slow ones where configured."""
-    half = cfg.head_dim // 2
-    frequencies = cfg.rope_theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    """[H/2] radians a position (with latent attention H is its rope_dim), slow ones stretched where configured."""
+    size = cfg.head_dim if cfg.mla is None else cfg.mla.rope_dim
+    frequencies = cfg.rope_theta ** (-jnp.arange(size // 2, dtype=jnp.float32) / (size // 2))
+    if cfg.yarn is not None:
+        return _yarn_frequencies(cfg.yarn, frequencies, cfg.rope_theta, size)
     if cfg.rope_scaling is None:
         return frequencies
     factor, low, high, original = cfg.rope_scaling
@@ -34,16 +36,36 @@ def rope_frequencies(cfg: ModelConfig) -> jax.Array:
     return frequencies * (blend + (1 - blend) / factor)
 
 
+def _yarn_frequencies(yarn: YaRN, frequencies: jax.Array, theta: float, size: int) -> jax.Array:
+    """Frequencies that turn often over the original context stay, those that do not are divided by the factor."""
+    def dimension(turns: float) -> float:
+        return size * math.log(yarn.original_length / (turns * 2 * math.pi)) / (2 * math.log(theta))
+
+    low, high = dimension(yarn.beta_fast), dimension(yarn.beta_slow)
+    if yarn.truncate:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, size - 1)
+    high = high + 0.001 if low == high else high
+    stretched = jnp.clip((jnp.arange(size // 2, dtype=jnp.float32) - low) / (high - low), 0.0, 1.0)
+    return frequencies * (1 - stretched + stretched / yarn.factor)
+
+
 def rope_tables(cfg: ModelConfig, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(cos, sin), each [B, T, H/2] float32, of integer positions [B, T]."""
     angles = positions.astype(jnp.float32)[..., None] * rope_frequencies(cfg).reshape(1, 1, -1)
-    return jnp.cos(angles), jnp.sin(angles)
+    scale = 1.0 if cfg.yarn is None else cfg.yarn.table_scale
+    return jnp.cos(angles) * scale, jnp.sin(angles) * scale
 
 
-def rotate(x: jax.Array, tables: tuple[jax.Array, jax.Array]) -> jax.Array:
-    """Rotary position embedding of [B, T, N, H]; the halves are paired, as in Llama and Qwen."""
+def rotate(x: jax.Array, tables: tuple[jax.Array, jax.Array], interleaved: bool = False) -> jax.Array:
+    """Rotary position embedding of [B, T, N, H].
+
+    The halves are paired, as in Llama and Qwen, or neighbours, as in DeepSeek-V3. Either way the first of every pair lies
+    in the first half of the result: queries and keys that are turned the same way have the same products.
+    """
     cos, sin = (t[:, :, None, :] for t in tables)
-    a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    x32 = x.astype(jnp.float32)
+    a, b = (x32[..., 0::2], x32[..., 1::2]) if interleaved else jnp.split(x32, 2, axis=-1)
     return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x.dtype)
 
 
@@ -73,8 +95,11 @@ def project_qkv(cfg: ModelConfig, layer: dict, x: jax.Array, tables) -> tuple[ja
     return rotate(q, tables), rotate(k, tables), v
 
 
-def swiglu(layer: dict, x: jax.Array) -> jax.Array:
-    """The gated feed-forward of [B, T, D] (Shazeer, 2020: GLU variants improve transformer)."""
+def swiglu(layer: dict, x: jax.Array, prefix: str = "") -> jax.Array:
+    """The gated feed-forward of [B, T, D] (Shazeer, 2020: GLU variants improve transformer).
+
+    prefix: "shared_" for the expert that every token goes through.
+    """
     flat = x.reshape(-1, x.shape[-1])
-    gate, up, down = (layer[name].astype(x.dtype) for name in ("gate", "up", "down"))
+    gate, up, down = (layer[prefix + name].astype(x.dtype) for name in ("gate", "up", "down"))
     return ((jax.nn.silu(flat @ gate) * (flat @ up)) @ down).reshape(x.shape)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from r1jax.core.mesh import replicated, sharding
 from r1jax.models import incremental
 from r1jax.models.config import ModelConfig
+from r1jax.models.transformer import cache_dims
 from r1jax.sampler import decode
 from r1jax.sampler.sampling import Sampling
 
@@ -75,4 +76,5 @@ def cache_size(longest: int, limit: int) -> int:
 
 def cache_bytes(cfg: ModelConfig, rows: int, slots: int) -> int:
     """Bytes of keys and values of `rows` rows with `slots` tokens each."""
-    return 2 * cfg.layers * rows * slots * cfg.kv_heads * cfg.head_dim * jnp.dtype(cfg.dtype).itemsize
+    heads, keys, values = cache_dims(cfg)
+    return cfg.layers * rows * slots * heads * (keys + values) * jnp.dtype(cfg.dtype).itemsize
