@@ -6,6 +6,8 @@ from flax import traverse_util
 
 from tests.models.golden import cases, reading
 
+WEIGHED = ("qwen2", "qwen3", "llama", "deepseek-v3")  # the other cases are the slow suite's
+
 
 @pytest.mark.parametrize("name", cases.CASES)
 def test_logits_and_states_of_transformers(tmp_path, name):
@@ -30,6 +32,14 @@ def test_gradients_of_transformers(tmp_path, name):
         reading.close_gradients(tmp_path / f"{seed}-gradient", config, params, cfg, gradients)
 
 
+def test_multi_token_prediction_of_transformers(tmp_path):
+    config = cases.CASES["deepseek-v3"]
+    for seed, expected in cases.expected("deepseek-v3").items():
+        cfg, params = reading.read(cases.write(tmp_path / str(seed), config, cases.weights(config, seed)))
+        found = reading.predictions(cfg, params, tuple(cases.TOKENS))
+        reading.close(found[np.asarray(cases.POSITIONS[:-1])], expected["mtp"], f"seed {seed}")
+
+
 @pytest.mark.parametrize(("name", "fields"), [
     ("qwen2", {"qkv_bias": False}), ("qwen2", {"rope_theta": 2e4}), ("qwen3", {"qk_norm": False}),
     ("qwen2-yarn", {"yarn": None}), ("qwen2-yarn", {"yarn__beta_fast": 8.0}), ("qwen2-yarn", {"yarn__factor": 3.0}),
@@ -50,9 +60,10 @@ def test_the_tolerance_sees_every_switch(tmp_path, name, fields):
     assert not reading.near(wrong, expected["logits"])
 
 
-@pytest.mark.parametrize("name", cases.CASES)
+@pytest.mark.parametrize("name", [name if name in WEIGHED else pytest.param(name, marks=pytest.mark.slow)
+                                  for name in cases.CASES])
 def test_the_tolerance_sees_every_weight(tmp_path, name):
-    """A twentieth more or less in the numbers of any one tensor shows in the logits."""
+    """A twentieth more or less in the numbers of any one tensor shows in the logits; a router is turned round."""
     config = cases.CASES[name]
     seed, expected = next(iter(cases.expected(name).items()))
     cfg, params = reading.read(cases.write(tmp_path, config, cases.weights(config, seed)))
@@ -62,6 +73,7 @@ def test_the_tolerance_sees_every_weight(tmp_path, name):
         for layer in range(len(weight) if stacked else 1) if path[0] != "mtp" else ():
             part = layer if stacked else slice(None)
             factor = 1 + 0.05 * rng.choice([-1, 1], weight[part].shape).astype(np.float32)
+            factor = -np.ones_like(factor) if "router" in path[-1] else factor  # no choice was a near tie
             changed = traverse_util.unflatten_dict(flat | {path: weight.at[part].multiply(factor)})
             found = reading.logits(cfg, changed, cases.TOKENS)[np.asarray(cases.POSITIONS)]
             assert not reading.near(found, expected["logits"]), f"{path} of layer {layer} does not matter"

@@ -200,13 +200,15 @@ def weights(config, seed):
         normal = np.random.RandomState([seed, zlib.crc32(name.encode())]).standard_normal(shape)
         return (0.3 * normal + ("norm" in name)).astype(np.float32)
 
-    found = {name: draw(name, shape) for name, shape in shapes(config).items()}
-    last = f"model.layers.{config['num_hidden_layers']}."  # multi-token prediction repeats the embedding and the head
-    for copy, original in (("embed_tokens.weight", "model.embed_tokens.weight"),
-                           ("shared_head.head.weight", "lm_head.weight")):
-        if last + copy in found:
-            found[last + copy] = found[original].copy()
-    return found
+    return repeat(config, {name: draw(name, shape) for name, shape in shapes(config).items()})
+
+
+def repeat(config, tensors):
+    """The tensors with those of multi-token prediction that repeat the embedding and the head."""
+    last = f"model.layers.{config['num_hidden_layers']}."
+    copies = {"embed_tokens.weight": "model.embed_tokens.weight", "shared_head.head.weight": "lm_head.weight"}
+    return tensors | {last + copy: tensors[original].copy() for copy, original in copies.items()
+                      if last + copy in tensors}
 
 
 def write(folder, config, tensors):

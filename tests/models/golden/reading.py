@@ -91,6 +91,15 @@ def normed(hidden, eps):
     return hidden / np.sqrt(np.mean(hidden**2, axis=-1, keepdims=True) + eps)
 
 
+@functools.partial(jax.jit, static_argnames=("cfg", "tokens"))
+def predictions(cfg, params, tokens):
+    """[T - 1, V] of one row: at t the logits for token t + 2 by the module of multi-token prediction."""
+    T = len(tokens)
+    aux = transformer.forward(cfg, params, jnp.asarray([tokens], jnp.int32), positions=jnp.arange(T)[None],
+                              segments=jnp.ones((1, T), jnp.int32))[1]
+    return transformer.logits(params, aux["mtp"][0, :-1])
+
+
 def sampled(cfg, params, prompts, new_tokens):
     """[B, new_tokens]: the sampler's greedy continuations of prompts of unequal lengths in one batch."""
     return np.asarray(generate(cfg, ENDLESS, params, prompts, jax.random.key(0), max_new_tokens=new_tokens).tokens)
@@ -135,8 +144,10 @@ def close_gradients(folder, config, params, cfg, expected):
     The expected one goes through the loader as a checkpoint would: a linear rearrangement. What it does not name (a
     bias of the selection, the module of multi-token prediction) has none.
     """
-    tensors = {name: expected.get(name, np.zeros(shape, np.float32)) for name, shape in cases.shapes(config).items()}
-    wanted = read(cases.write(folder, config, tensors))[1]
+    shapes = cases.shapes(config)
+    assert not set(expected) - set(shapes)
+    tensors = {name: expected.get(name, np.zeros(shape, np.float32)) for name, shape in shapes.items()}
+    wanted = read(cases.write(folder, config, cases.repeat(config, tensors)))[1]
     found = gradients(cfg, params, tuple(cases.TOKENS))
     flat = traverse_util.flatten_dict(found, sep="/")
     for name, weight in traverse_util.flatten_dict(wanted, sep="/").items():
@@ -145,9 +156,13 @@ def close_gradients(folder, config, params, cfg, expected):
 
 def changed(cfg, **fields):
     """The configuration with other fields; those of a part as part__field."""
+    parts = {}
     for name, value in fields.items():
         part, _, field = name.partition("__")
         if field:
-            value = dataclasses.replace(getattr(cfg, part), **{field: value})
-        cfg = dataclasses.replace(cfg, **{part: value})
-    return cfg
+            parts.setdefault(part, {})[field] = value
+        else:
+            parts[part] = value
+    return dataclasses.replace(cfg, **{
+        part: dataclasses.replace(getattr(cfg, part), **value) if isinstance(value, dict) else value
+        for part, value in parts.items()})
