@@ -63,7 +63,7 @@ def _each_layer(function, *trees):
 
 
 def prepare(cfg: ModelConfig, params: dict, unroll: bool) -> dict[str, Any]:
-    """Parameters as decoding reads them: in the compute type, norms and routers in float32, layers apart where unrolled.
+    """Parameters as decoding reads them: in the compute type, norms and routers float32, layers apart where unrolled.
 
     Unrolled, "layers" is a tuple over L; scanned, each stack of `spec.stacks` has its own name.
     """

@@ -60,8 +60,8 @@ def rope_tables(cfg: ModelConfig, positions: jax.Array) -> tuple[jax.Array, jax.
 def rotate(x: jax.Array, tables: tuple[jax.Array, jax.Array], interleaved: bool = False) -> jax.Array:
     """Rotary position embedding of [B, T, N, H].
 
-    The halves are paired, as in Llama and Qwen, or neighbours, as in DeepSeek-V3. Either way the first of every pair lies
-    in the first half of the result: queries and keys that are turned the same way have the same products.
+    The halves are paired, as in Llama and Qwen, or neighbours, as in DeepSeek-V3. In the result the first of every pair
+    lies in the first half: queries and keys that are turned the same way have the same products.
     """
     cos, sin = (t[:, :, None, :] for t in tables)
     x32 = x.astype(jnp.float32)

@@ -81,9 +81,11 @@ def absorbed(cfg: ModelConfig, layer: dict, q: tuple[jax.Array, jax.Array], turn
              mask: jax.Array) -> jax.Array:
     """The absorbed form over a cache, the same numbers as `expanded`."""
     query, R = absorb(cfg, layer, q), cfg.mla.kv_rank
-    wide = {"preferred_element_type": jnp.float32}
-    scores = (jnp.einsum("BTNR,BSR->BNTS", query[..., :R], latent[:, :, 0], **wide)
-              + jnp.einsum("BTNP,BSP->BNTS", query[..., R:], turned[:, :, 0], **wide))
-    scores = jnp.where(mask[:, None], scores, attention.LOWEST)
+    B, T, N, _ = query.shape
+    rows, wide = query.reshape(B, T * N, -1), {"preferred_element_type": jnp.float32}
+    scores = (jnp.einsum("BQR,BSR->BQS", rows[..., :R], latent[:, :, 0], **wide)
+              + jnp.einsum("BQP,BSP->BQS", rows[..., R:], turned[:, :, 0], **wide))
+    scores = jnp.where(jnp.repeat(mask, N, axis=1), scores, attention.LOWEST)
     weights = jax.nn.softmax(scores, axis=-1).astype(latent.dtype)
-    return values(cfg, layer, jnp.einsum("BNTS,BSR->BTNR", weights, latent[:, :, 0], **wide).astype(latent.dtype))
+    mixed = jnp.einsum("BQS,BSR->BQR", weights, latent[:, :, 0], **wide).astype(latent.dtype)
+    return values(cfg, layer, mixed.reshape(B, T, N, R))

@@ -41,9 +41,14 @@ class Context:
         return tuple(artifact for mine, artifact in self.rows if mine == role)
 
 
+def forward(cfg, params, batch: Batch) -> tuple[jax.Array, dict[str, Any]]:
+    """(final states [B, T, D], what the model reports beside them) of a batch of [B, T]."""
+    return transformer.forward(cfg, params, batch.tokens, positions=batch.positions, segments=batch.segments)
+
+
 def hidden_states(cfg, params, batch: Batch) -> jax.Array:
     """[B, T, D] final states of a batch of [B, T]."""
-    return transformer.forward(cfg, params, batch.tokens, positions=batch.positions, segments=batch.segments)[0]
+    return forward(cfg, params, batch)[0]
 
 
 def target_logprobs(params, hidden: jax.Array, batch: Batch, temperature: float, entropy: bool = False):

@@ -26,6 +26,7 @@ PROMPT_ROOM = 32  # of a packed row, kept for the prompt when the base is examin
 GATE = (("eval/gate/arithmetic", "at least", 0.98), ("eval/gate/wrong_accepted", "at most", 0.02),
         ("eval/gate/pass@1", "at most", 0.30))
 PATH = ASSETS / "base.safetensors"
+RECORDS = {record.__name__: record for record in (config.YaRN, config.MLA, config.MoE)}  # within a ModelConfig
 NAMES = ("base", "chat", "student-qwen", "student-llama")
 
 
@@ -83,10 +84,15 @@ def ship(store_root: str, ref: str = "base@tiny") -> None:
     weights.save(jax.device_get(loaded), path(artifact.name), about)
 
 
-def artifact_model(config_row: dict) -> config.ModelConfig:
+def artifact_model(config_row: Mapping) -> config.ModelConfig:
     """The architecture written in an artifact's configuration."""
-    return config.ModelConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in config_row.items()
-                                 if name != "type"})
+    def value(x):
+        if isinstance(x, list):
+            return tuple(x)
+        return RECORDS[x["type"]](**{name: value(y) for name, y in x.items() if name != "type"}) if isinstance(
+            x, dict) else x
+
+    return config.ModelConfig(**{name: value(x) for name, x in config_row.items() if name != "type"})
 
 
 def adopt(store: Store, refs: Iterable[str]) -> None:

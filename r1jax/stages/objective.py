@@ -22,7 +22,8 @@ from r1jax.losses.critic import Critic, value_loss
 from r1jax.losses.policy import policy_loss
 from r1jax.models import spec, transformer
 from r1jax.ops.masked import masked_max, masked_sum
-from r1jax.stages.context import hidden_states, target_logprobs
+from r1jax.stages.context import forward, hidden_states, target_logprobs
+from r1jax.stages.routing import router_terms
 from r1jax.store import Artifact
 
 
@@ -31,7 +32,7 @@ def make_loss(experiment: Experiment) -> Callable[[Any, Batch], tuple[jax.Array,
     rl, cfg = experiment.rl, experiment.model
 
     def loss(params, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
-        hidden = hidden_states(cfg, params, batch)
+        hidden, aux = forward(cfg, params, batch)
         logp, entropy = target_logprobs(params, hidden, batch, rl.temperature, entropy=True)
         value, metrics = policy_loss(rl.loss, logp, batch.old_logp, batch.ref_logp, batch.advantage, batch.weights,
                                      batch.segments, batch.sampler_logp)
@@ -45,7 +46,8 @@ def make_loss(experiment: Experiment) -> Callable[[Any, Batch], tuple[jax.Array,
             values = transformer.scalar(params, jax.lax.stop_gradient(hidden), "value")
             extra, more = value_loss(values, batch.old_values, batch.returns, batch.weights, clip=rl.loss.critic.clip)
             value, metrics = value + rl.loss.critic.coefficient * extra, metrics | more
-        return value, metrics
+        extra, more = router_terms(cfg, aux, batch.weights)
+        return value + extra, metrics | more
 
     return loss
 

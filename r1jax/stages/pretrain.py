@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator
 
@@ -15,10 +16,10 @@ from r1jax.core.types import Batch
 from r1jax.data import pipeline
 from r1jax.data.world import corpus
 from r1jax.eval import suite
-from r1jax.losses.lm import next_token_loss
 from r1jax.models import spec
+from r1jax.stages import routing
 from r1jax.stages.budget import at_least_one
-from r1jax.stages.context import Context, clock, join_state, logp_fn, put_batch, put_whole, split_state, start_state
+from r1jax.stages.context import Context, clock, join_state, put_batch, put_whole, split_state, start_state
 from r1jax.stages.embedded import PROMPT_ROOM, gate_complaints
 from r1jax.stages.health import stop_if_not_finite
 from r1jax.stages.problems import held_out
@@ -91,8 +92,8 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
     if artifact.latest_step() is not None:
         start, trees, _ = artifact.restore(split_state(abstract))
         state = join_state(trees)
-    logp = logp_fn(experiment.model, 1.0)
-    step_fn = make_step(lambda p, b: next_token_loss(logp(p, b)[0], b.weights), optimizer, where)
+    loss = functools.partial(routing.supervised_loss, experiment.model)
+    step_fn = make_step(loss, optimizer, where, routing.after_update(experiment.model))
     began, entered = clock(artifact), time.time()
     with log.event_writer(artifact.path / "tensorboard", resume_step=start + 1 if start else 0) as events, log.progress(
             config.steps, f"pre-training {artifact.ref}", start=start) as bar:

@@ -29,7 +29,7 @@ from r1jax.rewards.replay import Record
 from r1jax.sampler.decode import ROUND, check_context
 from r1jax.sampler.programs import cache_bytes
 from r1jax.sampler.sampling import Sampling, check_training
-from r1jax.stages import objective, problems, rewards
+from r1jax.stages import objective, problems, rewards, routing
 from r1jax.stages.budget import at_least_one, budget_at, longest_sample
 from r1jax.stages.context import Context, clock, join_state, logp_fn, put_batch, put_whole, split_state, start_state
 from r1jax.stages.evaluation import Evaluator
@@ -205,7 +205,7 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
     params = objective.start_params(experiment, context.parents["weights"], context.mesh)
     state, abstract, where = start_state(experiment, context, optimizer, params)
     start, state, reference = resume(experiment, artifact, state, abstract)
-    step_fn = make_step(objective.make_loss(experiment), optimizer, where)
+    step_fn = make_step(objective.make_loss(experiment), optimizer, where, routing.after_update(experiment.model))
     score = scoring(experiment)
     draw = problems.training(experiment, context)
     earned = rewards.open_rewards(experiment, context)
@@ -231,7 +231,7 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
             artifact.write_samples(step, "rollouts", experience.records(rl.keep_rollouts))
             made = prepare(experiment, context, score, state.params, reference,
                            minibatches(experiment, experience, step))
-            values = experience.metrics
+            values = experience.metrics | routing.mismatch(experiment, state.params, experience.responses)
             for index, (batch, count, padding) in enumerate(made, start=1):
                 state, found = update(step_fn, state, batch, count, padding)
                 values |= health.watch(step + index, found, first=index == 1, experience=experience, batch=batch)

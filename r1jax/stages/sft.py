@@ -25,18 +25,17 @@ from r1jax.core.types import Batch
 from r1jax.data import pipeline, record_files
 from r1jax.data.packing import pack
 from r1jax.losses.distillation import distillation_loss
-from r1jax.losses.lm import next_token_loss
 from r1jax.models import spec, transformer
 from r1jax.ops.divergence import common_rows, token_divergence
-from r1jax.stages import examination, objective
+from r1jax.stages import examination, objective, routing
 from r1jax.stages.budget import at_least_one
 from r1jax.stages.collecting import WANTED, Table, format_table
 from r1jax.stages.context import (
     Context,
     clock,
+    forward,
     hidden_states,
     join_state,
-    logp_fn,
     put_batch,
     put_whole,
     split_state,
@@ -173,18 +172,19 @@ def objective_of(experiment: Experiment, context: Context) -> tuple[Callable[...
     """
     cfg, share = experiment.model, experiment.sft.teacher
     if not share:
-        logp = logp_fn(cfg, 1.0)
-        return lambda params, batch: next_token_loss(logp(params, batch)[0], batch.weights), ()
+        return functools.partial(routing.supervised_loss, cfg), ()
     parent = context.parents["teacher"]
     teacher, words = artifact_model(parent.config()["model"]), context.tokenizer.vocab
     common_rows(cfg.vocab, teacher.vocab, words)  # refused before the weights are read
 
     def loss(params, batch: Batch, weights):
-        hidden = hidden_states(cfg, params, batch)
+        hidden, aux = forward(cfg, params, batch)
         taught = jax.lax.stop_gradient(hidden_states(teacher, weights, batch))
         divergence = token_divergence(hidden, transformer.head(params), taught, transformer.head(weights), words=words)
         logp, _ = target_logprobs(params, hidden, batch, 1.0)
-        return distillation_loss(divergence, logp, batch.weights, teacher=share)
+        value, metrics = distillation_loss(divergence, logp, batch.weights, teacher=share)
+        extra, more = routing.added_terms(cfg, params, aux, batch)
+        return value + extra, metrics | more
 
     return loss, (parent.load_params(spec.abstract(teacher, context.mesh)),)
 
@@ -256,7 +256,7 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
         start, trees, _ = artifact.restore(split_state(abstract))
         state = join_state(trees)
     loss, frozen = objective_of(experiment, context)
-    step_fn = make_step(loss, optimizer, where)
+    step_fn = make_step(loss, optimizer, where, routing.after_update(experiment.model))
     began, entered, tokens, left_out = clock(artifact), time.time(), 0.0, 0
     with log.event_writer(artifact.path / "tensorboard", resume_step=start + 1 if start else 0) as events, log.progress(
             order.steps, f"fine-tuning {artifact.ref}", start=start) as bar:

@@ -10,11 +10,11 @@ from r1jax.core.errors import ConfigError
 from r1jax.core.settings import OptimConfig
 
 # Stacked layers are [L, in, out]: optax's Muon picks plain matrices only and must be told the rest.
-MUON_DIMENSIONS = {
-    "q": MuonDimensionNumbers(1, (2, 3)), "k": MuonDimensionNumbers(1, (2, 3)), "v": MuonDimensionNumbers(1, (2, 3)),
-    "o": MuonDimensionNumbers((1, 2), 3), "gate": MuonDimensionNumbers(1, 2), "up": MuonDimensionNumbers(1, 2),
-    "down": MuonDimensionNumbers(1, 2),
-}
+MUON_DIMENSIONS = {name: MuonDimensionNumbers(1, (2, 3)) for name in ("q", "k", "v", "q_up", "kv_up")}
+MUON_DIMENSIONS |= {"o": MuonDimensionNumbers((1, 2), 3)}
+MUON_DIMENSIONS |= {name: MuonDimensionNumbers(1, 2) for name in (
+    "gate", "up", "down", "q_down", "kv_down", "shared_gate", "shared_up", "shared_down")}
+EXPERTS = MuonDimensionNumbers(2, 3)  # [L, E, in, out]: every expert by itself
 
 
 def schedule(config: OptimConfig, steps: int) -> optax.Schedule:
@@ -38,9 +38,19 @@ def schedule(config: OptimConfig, steps: int) -> optax.Schedule:
 
 
 def muon_dimensions(params) -> dict:
-    """Muon's weight dimensions for a parameter tree; None (AdamW) for embeddings, heads, norms and biases."""
-    tree = {name: None for name in params if name != "layers"}
-    return tree | {"layers": {name: MUON_DIMENSIONS.get(name) for name in params["layers"]}}
+    """Muon's weight dimensions for a parameter tree; None (AdamW) for embeddings, heads, norms, biases and routers."""
+    def of_stack(stack: dict) -> dict:
+        return {name: EXPERTS if name in ("gate", "up", "down") and x.ndim == 4 else MUON_DIMENSIONS.get(name)
+                for name, x in stack.items()}
+
+    def of(name: str, tree):
+        if name in ("layers", "dense"):
+            return of_stack(tree)
+        if name == "mtp":
+            return {part: of_stack(x) if part == "layer" else None for part, x in tree.items()}
+        return None
+
+    return {name: of(name, tree) for name, tree in params.items()}
 
 
 def make(config: OptimConfig, steps: int) -> optax.GradientTransformation:

@@ -72,14 +72,15 @@ def accumulate(loss_fn: LossFn, params, batch: Batch, count: jax.Array, *frozen)
 
 
 def make_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, shardings: TrainState | None = None,
-              after_update: Callable[[Any, dict], Any] | None = None):
+              after_update: Callable[[Any, Any, dict], tuple[Any, dict]] | None = None):
     """The jitted update ``step(state, batch, count, *frozen) -> (state, metrics)``; the state is donated.
 
     Args:
       loss_fn: (params, Batch of [B, T], *frozen) -> (loss, metrics), additive over micro-batches; `frozen` are whole
         trees that get no gradient, such as a teacher's weights.
       shardings: of the state; None leaves them to the inputs.
-      after_update: (params, metrics) -> params, applied last (a router's bias).
+      after_update: (params before, params after, summed metrics) -> (params, metrics), applied last: it moves what no
+        gradient moves, such as a router's bias, by what the whole batch reported.
 
     The batch holds [M, B, T] arrays, of which the first `count` micro-batches are used. An update
     whose loss or gradient is not finite leaves parameters and optimizer as they were, and is counted.
@@ -91,7 +92,7 @@ def make_step(loss_fn: LossFn, optimizer: optax.GradientTransformation, sharding
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         if after_update is not None:
-            params = after_update(params, metrics)
+            params, metrics = after_update(state.params, params, metrics)
         params, opt_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old),
                                          (params, opt_state), (state.params, state.opt_state))
         skipped = jnp.where(finite, 0, state.skipped + 1)

@@ -10,13 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r1jax.models import incremental, spec, transformer
-from r1jax.models.config import ModelConfig
+from r1jax.models.config import MLA, ModelConfig, MoE, YaRN
 from r1jax.models.incremental import KeyValues
 
 BASE = {"vocab": 11, "layers": 2, "width": 12, "heads": 4, "kv_heads": 2, "head_dim": 4, "ffn": 20}
 QWEN3 = ModelConfig(**BASE, qk_norm=True)
 QWEN2 = ModelConfig(**BASE | {"kv_heads": 1}, qkv_bias=True, tie_embeddings=False)
 LLAMA = ModelConfig(**BASE | {"kv_heads": 4}, rope_scaling=(8.0, 1.0, 4.0, 16))
+V3 = ModelConfig(**BASE | {"layers": 4, "heads": 3, "kv_heads": 3, "head_dim": 6}, tie_embeddings=False, mtp=1,
+                 yarn=YaRN(4.0, 8, mscale=1.0, mscale_all_dim=1.0), mla=MLA(10, 7, 4, 2, 5),
+                 moe=MoE(8, 3, 6, dense_layers=2, groups=4, top_groups=2, scale=2.5))
 B, P, R, S = 4, 6, 4, 32  # rows, longest prompt, slots of a block, slots of the cache
 STARTS = np.array([6, 1, 0, 3], np.int32)  # tokens in the cache before the first round
 
@@ -65,7 +68,7 @@ def deviation(cfg, unroll, starts, sizes):
 
 
 @pytest.mark.parametrize("unroll", [True, False])
-@pytest.mark.parametrize("cfg", [QWEN3, QWEN2, LLAMA], ids=["qwen3", "qwen2", "llama3"])
+@pytest.mark.parametrize("cfg", [QWEN3, QWEN2, LLAMA, V3], ids=["qwen3", "qwen2", "llama3", "deepseek-v3"])
 def test_rounds_give_the_hidden_states_of_the_full_forward(cfg, unroll):
     assert deviation(cfg, unroll, STARTS, [4, 4, 2, 4, 1]) < 1e-5
     assert np.abs(stream(cfg)[1]).max() > 0.5
@@ -88,6 +91,30 @@ def test_bfloat16_is_near_the_full_forward_in_bfloat16(unroll):
        sizes=st.lists(st.integers(1, R), min_size=1, max_size=6))
 def test_any_prompts_and_any_rounds_equal_the_full_forward(starts, sizes):
     assert deviation(QWEN3, True, np.asarray(starts, np.int32), sizes) < 1e-5
+
+
+def test_latent_attention_caches_the_latents_alone():
+    for unroll in (True, False):
+        kv = incremental.empty(V3, B, S, unroll)
+        held = sum(x.size for x in jax.tree.leaves(kv))
+        assert held == 4 * B * S * (7 + 2) and kv.slots == S  # layers, rows, slots, kv_rank + rope_dim
+
+
+@pytest.mark.parametrize("unroll", [True, False])
+def test_experts_of_a_step_are_those_of_the_full_forward(unroll):
+    tokens, _ = stream(V3)
+    prepared, start, _, _ = functions(V3, unroll)
+    kv, block = start(weights(V3), tokens[:, :P], STARTS), incremental.empty(V3, B, R, unroll)
+    at = jnp.asarray(STARTS)
+    _, _, found = incremental.advance_with_experts(V3, prepared, tokens[np.arange(B), STARTS], at, kv, at, block,
+                                                   jnp.asarray(0))
+    _, aux = transformer.forward(V3, weights(V3), tokens, positions=jnp.broadcast_to(jnp.arange(S)[None], (B, S)),
+                                 segments=jnp.ones((B, S), jnp.int32))
+    assert found.shape == (2, B, 3)
+    np.testing.assert_array_equal(found, np.asarray(aux["experts"])[:, np.arange(B), STARTS])
+    dense, at_start, _, _ = functions(QWEN3, unroll)
+    kv, block = at_start(weights(QWEN3), tokens[:, :P], STARTS), incremental.empty(QWEN3, B, R, unroll)
+    assert incremental.advance_with_experts(QWEN3, dense, tokens[:, 0], at, kv, at, block, jnp.asarray(0))[2] is None
 
 
 def test_the_head_is_the_embedding_or_its_own():

@@ -141,10 +141,16 @@ def test_only_the_micro_batches_in_use_count(line_step):
 
 def test_after_update_comes_last(line_step):
     optimizer, _ = line_step
-    run = step.make_step(line, optimizer, after_update=lambda params, metrics: {"w": params["w"].at[0].set(
-        metrics["train/tokens"])})
-    state, _ = run(line_state(optimizer), *line_batch())
-    np.testing.assert_allclose(state.params["w"], [3.0, 0.9, -1.9, 3.0], rtol=1e-5)
+
+    def after(before, params, metrics):
+        return {"w": params["w"].at[0].set(metrics.pop("train/tokens")).at[1].set(before["w"][1] + 0.5)}, metrics | {
+            "train/tokens": jnp.asarray(2.0)}
+
+    run = step.make_step(line, optimizer, after_update=after)
+    start = np.asarray(line_state(optimizer).params["w"])
+    state, metrics = run(line_state(optimizer), *line_batch())
+    np.testing.assert_allclose(state.params["w"], [3.0, start[1] + 0.5, -1.9, 3.0], rtol=1e-5)
+    assert metrics["train/tokens"] == 2
 
 
 def test_scores_are_the_models_own():
