@@ -116,3 +116,8 @@ def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
     if mesh.empty:
         return x
     return jax.lax.with_sharding_constraint(x, partition(mesh, axes, x.shape))
+
+
+def gathered(sharding: jax.sharding.Sharding) -> NamedSharding | None:
+    """A whole copy on every device of an array's mesh; None where the array has no mesh."""
+    return replicated(sharding.mesh) if isinstance(sharding, NamedSharding) else None

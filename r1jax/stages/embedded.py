@@ -16,7 +16,7 @@ import jax
 from r1jax.core.errors import DataError
 from r1jax.core.mesh import make_mesh
 from r1jax.core.settings import MeshConfig
-from r1jax.models import config, spec, weights
+from r1jax.models import config, own_file, spec
 from r1jax.store import Store
 from r1jax.text.tokenizer import ASSETS
 
@@ -37,17 +37,17 @@ def path(name: str = "base") -> Path:
 
 def model(name: str = "base") -> config.ModelConfig:
     """A shipped model's architecture, as recorded beside its weights."""
-    return artifact_model(json.loads(weights.metadata(path(name))["model"]))
+    return artifact_model(json.loads(own_file.metadata(path(name))["model"]))
 
 
 def record(name: str = "base") -> dict:
     """What a shipped model scored when it was made, and how it was made."""
-    return json.loads(weights.metadata(path(name))["record"])
+    return json.loads(own_file.metadata(path(name))["record"])
 
 
 def params(name: str = "base") -> dict:
     """A shipped model's weights, as numpy arrays."""
-    return weights.load(model(name), path(name))
+    return own_file.load(model(name), path(name))
 
 
 def gate_complaints(figures: Mapping[str, float]) -> list[str]:
@@ -81,7 +81,7 @@ def ship(store_root: str, ref: str = "base@tiny") -> None:
             or settings["pretrain"]["row_length"] - PROMPT_ROOM,
             "command": f"r1jax run experiments/{artifact.name.replace('-', '_')}.py:tiny"}
     about = {"model": json.dumps(dataclasses.asdict(cfg)), "record": json.dumps(kept)}
-    weights.save(jax.device_get(loaded), path(artifact.name), about)
+    own_file.save(jax.device_get(loaded), path(artifact.name), about)
 
 
 def artifact_model(config_row: Mapping) -> config.ModelConfig:

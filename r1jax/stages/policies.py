@@ -17,7 +17,7 @@ from r1jax.core.mesh import make_mesh
 from r1jax.core.records import Completion, Problem
 from r1jax.core.settings import MeshConfig
 from r1jax.eval.suites import PAPER_TOKENS
-from r1jax.models import huggingface, spec
+from r1jax.models import spec, weights
 from r1jax.models.config import ModelConfig
 from r1jax.rewards import learned
 from r1jax.sampler.decode import check_context
@@ -153,7 +153,7 @@ def _own_budget(ref: str, config: Mapping[str, Any]) -> int:
 def _folder(folder: Path, mesh, slots: int) -> Policy:
     """A checkpoint with its own chat template, or, of a base model without one, the question alone as its prompt."""
     dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    found = huggingface.load(folder, mesh, dtype=dtype)
+    found = weights.load(folder, mesh, dtype=dtype)
     tokenizer = _tokenizer(str(folder), found.config)
     prompt = chat.ChatTemplate(chat.load_template(folder)) if chat.has_template(folder) else template("plain")
     spoken = "plain" if isinstance(prompt, Template) else f"chat {_digest(prompt.template.encode())}"
