@@ -42,7 +42,8 @@ def test_multi_token_prediction_of_transformers(tmp_path):
 
 @pytest.mark.parametrize(("name", "fields"), [
     ("qwen2", {"qkv_bias": False}), ("qwen2", {"rope_theta": 2e4}), ("qwen3", {"qk_norm": False}),
-    ("qwen2-yarn", {"yarn": None}), ("qwen2-yarn", {"yarn__beta_fast": 8.0}), ("qwen2-yarn", {"yarn__factor": 3.0}),
+    ("qwen2-yarn", {"yarn": None}), ("qwen2-yarn", {"yarn__beta_fast": 1.5}), ("qwen2-yarn", {"yarn__beta_slow": 2.0}),
+    ("qwen2-yarn", {"yarn__factor": 3.0}),
     ("qwen3-yarn", {"yarn__attention_factor": None}), ("qwen3-yarn", {"yarn__truncate": True}),
     ("llama", {"rope_scaling": None}), ("llama", {"rope_scaling": (8.0, 1.0, 4.0, 11)}),
     ("deepseek-v3", {"moe__groups": 1, "moe__top_groups": 1}), ("deepseek-v3", {"moe__top_groups": 3}),

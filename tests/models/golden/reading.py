@@ -10,7 +10,7 @@ from flax import traverse_util
 
 from r1jax.core.mesh import make_mesh
 from r1jax.core.settings import MeshConfig
-from r1jax.models import huggingface, transformer
+from r1jax.models import transformer, weights
 from r1jax.sampler.decode import generate
 from r1jax.sampler.sampling import Sampling
 from tests.models.golden import cases
@@ -22,7 +22,7 @@ ADDERS = {"attention": ("o",), "feed-forward": ("down", "shared_down")}  # what 
 
 def read(folder):
     """(config, parameters) of a folder in float32, through the package's own loader."""
-    found = huggingface.load(folder, make_mesh(MeshConfig(data=1), jax.devices()[:1]), dtype="float32")
+    found = weights.load(folder, make_mesh(MeshConfig(data=1), jax.devices()[:1]), dtype="float32", mtp=True)
     return found.config, found.params
 
 
