@@ -24,7 +24,8 @@ DRAWN = [("qwen2", 2), ("qwen2", 3), ("qwen3", 0), ("qwen3", 5), ("llama", 0), (
 ROOT = Path(__file__).resolve().parents[2]
 # With the released number of layers: by it transformers knows the tensors of multi-token prediction.
 SIXTY_ONE = cases.CASES["deepseek-v3"] | {"num_hidden_layers": 61, "first_k_dense_replace": 3, "hidden_size": 8,
-                                          "n_routed_experts": 4, "n_group": 2, "topk_group": 1, "num_experts_per_tok": 2}
+                                          "n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 2,
+                                          "topk_group": 1}
 LOAD = """
 import sys, numpy, transformers
 from tests.models.golden import cases, reference
