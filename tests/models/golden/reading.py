@@ -16,6 +16,7 @@ from r1jax.sampler.sampling import Sampling
 from tests.models.golden import cases
 
 TOLERANCE = 1e-4  # of the largest number that is compared with
+NOISE = 1e-6  # of the largest gradient of all weights
 ENDLESS = Sampling(eos=cases.COMMON["vocab_size"], temperature=0.0)  # no logit belongs to this id
 ADDERS = {"attention": ("o",), "feed-forward": ("down", "shared_down")}  # what adds to the residual stream
 
@@ -142,7 +143,8 @@ def close_gradients(folder, config, params, cfg, expected):
     """Compares the gradient of TOKENS' loss with the one by the checkpoint's names, weight by weight.
 
     The expected one goes through the loader as a checkpoint would: a linear rearrangement. What it does not name (a
-    bias of the selection, the module of multi-token prediction) has none.
+    bias of the selection, the module of multi-token prediction) has none. Differences of a millionth of the largest
+    gradient of all are float32's: the router's is 0 where one expert alone is chosen and its weight normalised.
     """
     shapes = cases.shapes(config)
     assert not set(expected) - set(shapes)
@@ -150,8 +152,11 @@ def close_gradients(folder, config, params, cfg, expected):
     wanted = read(cases.write(folder, config, cases.repeat(config, tensors)))[1]
     found = gradients(cfg, params, tuple(cases.TOKENS))
     flat = traverse_util.flatten_dict(found, sep="/")
-    for name, weight in traverse_util.flatten_dict(wanted, sep="/").items():
-        close(flat[name], weight, name)
+    wanted = traverse_util.flatten_dict(wanted, sep="/")
+    noise = NOISE * max(np.abs(weight).max() for weight in wanted.values())
+    for name, weight in wanted.items():
+        if np.abs(flat[name] - weight).max() > noise:
+            close(flat[name], weight, name)
 
 
 def changed(cfg, **fields):
