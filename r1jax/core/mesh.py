@@ -22,7 +22,7 @@ AXES = ("data", "fsdp", "tensor", "expert")
 # logical axis -> mesh axes over which it is split
 RULES = {
     "batch": ("data", "fsdp", "expert"),
-    "embed": ("fsdp",),
+    "embed": ("fsdp", "expert"),  # expert: of weights that are not split by expert
     "vocab": ("tensor",),
     "heads": ("tensor",),
     "kv_heads": ("tensor",),
