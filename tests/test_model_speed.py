@@ -12,8 +12,9 @@ sys.path.insert(0, str(FOLDER))
 
 import model_speed  # noqa: E402
 import speed_load  # noqa: E402
-from r1jax.models import spec  # noqa: E402
 from speed_load import Load  # noqa: E402
+
+from r1jax.models import spec  # noqa: E402
 
 
 def test_the_form_of_deepseek_uses_a_billion_parameters():
