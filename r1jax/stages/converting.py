@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,12 @@ from r1jax.models.config import ModelConfig
 from r1jax.stages import embedded, imported
 from r1jax.stages.model_sources import TOKENIZER_FILES, files, is_artifact, open_source
 from r1jax.store import Artifact, Store
+from r1jax.text import templates
 from r1jax.text import tokenizer as tokenizers
 from r1jax.text.tokenizer import ASSETS, read_json
 
+SPOKEN = {"r1": templates.R1, "r1_distill": templates.R1_DISTILL}  # data.prompt -> what others need to speak so
+TEMPLATE_FILE = "chat_template.jinja"
 _IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
@@ -92,7 +96,8 @@ def export_artifact(artifact: Artifact, folder: str, *, dtype: str = "bfloat16",
     params = artifact.load_params(weights.abstract(cfg, mesh, dtype))
     if cfg.mtp and not mtp:
         cfg, params = _without_module(cfg, params)
-    _write(folder, cfg, params, _beside(tokenizer), dtype, max_shard_bytes=max_shard_bytes,
+    prompt = config.get("data", {}).get("prompt")
+    _write(folder, cfg, params, _beside(tokenizer), dtype, SPOKEN.get(prompt), max_shard_bytes=max_shard_bytes,
            leave_out_heads=leave_out_heads)
 
 
@@ -108,10 +113,29 @@ def _beside(tokenizer: str | Path) -> Path:
     return path.parent if path.name == "tokenizer.json" or (path.parent / "config.json").exists() else path
 
 
-def _write(folder: str, cfg: ModelConfig, params: dict[str, Any], beside: Path, dtype: str, **options: Any) -> None:
-    """Writes a checkpoint; `beside` is the folder of the tokenizer's files and settings, or a tokenizer's file."""
+def _write(folder: str, cfg: ModelConfig, params: dict[str, Any], beside: Path, dtype: str,
+           template: str | None = None, **options: Any) -> None:
+    """Writes a checkpoint.
+
+    Args:
+      beside: the folder of the tokenizer's files and settings, or a tokenizer's file.
+      template: the chat template with which the model was trained, in the place of the folder's own.
+    """
     whole = beside.is_dir()
     kept = files(beside, TOKENIZER_FILES) if whole else [beside]
+    if template is not None:
+        with tempfile.TemporaryDirectory() as scratch:
+            own = Path(scratch) / TEMPLATE_FILE
+            own.write_text(template, encoding="utf-8")
+            return _write_files(folder, cfg, params, beside, dtype,
+                                [*(path for path in kept if path.name != TEMPLATE_FILE), own], **options)
+    return _write_files(folder, cfg, params, beside, dtype, kept, **options)
+
+
+def _write_files(folder: str, cfg: ModelConfig, params: dict[str, Any], beside: Path, dtype: str, kept: list[Path],
+                 **options: Any) -> None:
+    """Writes a checkpoint with the given files of its tokenizer."""
+    whole = beside.is_dir()
     settings = read_json(beside / "config.json") if whole else {}
     generation = read_json(beside / "generation_config.json") if whole else {}
     ids = {name: settings[name] for name in _IDS if name in settings}
