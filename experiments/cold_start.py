@@ -58,9 +58,9 @@ def paper() -> Experiment:
     """The paper's values, on DeepSeek-V3-Base.
 
     From the paper: learning rate 5e-5 to 5e-6 by cosine, batch 128, 32,768 tokens, epochs (two to three). Not
-    published: optimizer (AdamW here), warm-up (none here), the routers' bias and balance (as in V3's pre-training here),
-    multi-token prediction (off here). Public prompts are only what it is examined with. A batch of 128 packs into some
-    22 rows, so that the batch lies over 32 devices and a layer over 16.
+    published: optimizer (AdamW here), warm-up (none here), the routers' bias and balance (as in V3's pre-training
+    here), multi-token prediction (off here). Public prompts are only what it is examined with. A batch of 128 packs
+    into some 22 rows, so that rows and experts lie over 32 devices and what is inside a layer over 16.
     """
     return Experiment(
         name="dev1", scale="paper", stage=sft.run, model=presets.deepseek_v3(),

@@ -81,11 +81,11 @@ def paper() -> Experiment:
     step (batch 512), rollouts of 8,192 outputs in 16 minibatches with one inner epoch, at most 32,768 tokens until
     step 8.2k (8,208, the next end of a rollout) and 65,536 after it, the reference replaced every 400 steps, 10,400
     steps. Not published: optimizer, warm-up, the clip bound (0.2 here), the length of prompts; weights of at most 2 for
-    the sampler's mismatch in bfloat16 (experiments/ablations/low_precision.py) are added here. Nor is what became of the
-    router's bias and balance loss, which go on here as in V3's pre-training, and of multi-token prediction, which is
-    left off. The same recipe on Qwen2.5-32B is experiments/ablations/small_model_rl.py. The prompts are not
-    published: public sets stand in for them, in the shares of its table 4 (26K mathematics, 17K code, 22K STEM, 15K
-    logic), which is of all its reinforcement learning; the set of R1-Zero alone is not identified.
+    the sampler's mismatch in bfloat16 (experiments/ablations/low_precision.py) are added here. Nor is it known what
+    became of the routers' bias and balance loss, which go on here as in V3's pre-training, and of multi-token
+    prediction, which is off. The same recipe on Qwen2.5-32B is experiments/ablations/small_model_rl.py. The prompts
+    are not published: public sets stand in for them, in the shares of its table 4 (26K mathematics, 17K code, 22K STEM,
+    15K logic), which is of all its reinforcement learning; the set of R1-Zero alone is not identified.
 
     512 devices: experts over 64, what is inside a layer over 8. Of a TPU v5p's 95 GB the state (masters, gradient, two
     moments) takes 22.9 and the reference 5.7; while sampling, the latents of 512 rows that are as long as they may be
