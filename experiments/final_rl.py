@@ -98,6 +98,6 @@ def paper() -> Experiment:
                     last_part=LastPart(steps=400, rewards=ALL_REWARDS, mixture=(
                         ("dapo_math_17k", 26.0), ("taco", 17.0), ("supergpqa", 22.0), ("logic", 15.0),
                         ("helpful=helpful.jsonl", 66.0), ("harmless=harmless.jsonl", 12.0)))),
-        evaluation=EvalConfig(every=200, problems=32, samples=16, temperature=0.6, top_p=0.95, max_new_tokens=32_768),
+        evaluation=EvalConfig(every=200, problems=30, samples=16, temperature=0.6, top_p=0.95, max_new_tokens=32_768),
         mesh=MeshConfig(data=-1, tensor=8, expert=64),
     )

@@ -83,6 +83,6 @@ def paper() -> Experiment:
         rl=RLConfig(steps=2400, questions=512, group_size=16, minibatches=16, loss=CORRECTED, rewards=REWARDS,
                     max_new_tokens=((0, 32_768),), max_prompt_tokens=2048, temperature=1.0, reference_every=400,
                     row_length=34_816, rows_per_micro_batch=64, slots=1024, checkpoint_every=400),
-        evaluation=EvalConfig(every=200, problems=32, samples=16, temperature=0.6, top_p=0.95, max_new_tokens=32_768),
+        evaluation=EvalConfig(every=200, problems=30, samples=16, temperature=0.6, top_p=0.95, max_new_tokens=32_768),
         mesh=MeshConfig(data=-1, tensor=8, expert=64),
     )

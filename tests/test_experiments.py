@@ -231,8 +231,6 @@ def test_what_a_run_needs_at_paper_scale_fits_a_pod_of_v5p(name):
     twice = dataclasses.replace(experiment, rl=dataclasses.replace(experiment.rl, slots=2 * experiment.rl.slots))
     if experiment.model.mla:  # every device of the eight that share a layer has the latents whole
         assert sum(rl.memory_needed(twice, mesh).values()) > 512 * 95e9
-    together = min(experiment.rl.slots, experiment.evaluation.problems * experiment.evaluation.samples)
-    assert together % meshes.batch_shards(mesh) == 0  # rows that do not divide lie whole on every device
 
 
 @pytest.mark.parametrize("scale", ["small", "paper"])
