@@ -56,7 +56,7 @@ class DataConfig:
       mixture: (source, share) rows that take the place of `source`.
       domains: problem domains and their shares (tiny world); the first is that of a file's problems.
       question_field, answer_field: columns of a file's rows.
-      prompt: name of a template in text/prompts.py.
+      prompt: name of a template in text/prompts.py; "chat": the chat template of the folder that the tokenizer is from.
       languages: questions' languages and their shares (tiny world). Of files and sets the questions in those with a
         positive share are taken and the others left out: a question with a Chinese character is "zh", any other "en"
         (a set's language where its card states one), and no other language can be asked for.

@@ -41,7 +41,7 @@ def records(responses: Responses, scores, step: int, rows: Sequence[int]) -> lis
         out.append({
             "problem": problem.id, "domain": problem.domain, "question": problem.question, "answer": problem.answer,
             "prompt_ids": responses.prompts[i // responses.samples], "completion_ids": list(completion.ids),
-            "text": completion.text, "step": step, "truncated": completion.truncated,
+            "text": completion.full_text, "step": step, "truncated": completion.truncated,
             "scores": {name: float(values[i]) for name, values in scores.parts.items()},
             "total": math.nan if scores.unscorable[i] else float(scores.total[i]),
             "verdicts": {name: {"kind": given[i].kind, "detail": given[i].detail}

@@ -156,7 +156,7 @@ def make_scorer(
     longest = cfg.max_length if max_tokens is None else max_tokens
     if "reward" not in cfg.heads_out:
         raise ConfigError("A reward model needs a reward head; set model.heads_out=('reward',).")
-    if prompts.template(template).suffix:
+    if prompts.opened(template, tokenizer):
         raise ConfigError(f"The template {template!r} opens the thought, which a reward model's texts bring along; "
                           "give the reward model a template without.")
     if not 1 <= longest <= cfg.max_length:

@@ -16,6 +16,7 @@ from r1jax.sampler.rollout import rollout as sample
 from r1jax.sampler.sampling import Sampling
 from r1jax.text import prompts as templates
 from r1jax.text.prompts import Prompter
+from r1jax.text.streaming import Stream
 from r1jax.text.tokenizer import Tokenizer
 
 
@@ -79,31 +80,34 @@ def respond(cfg: ModelConfig, params, tokenizer: Tokenizer, template: str | Prom
       stop: a response ends with the token that completes one of these texts, however they are cut into tokens;
         the text stays part of the response, since what was sampled is what is trained on.
       on_group: called with (question, its G completions) as soon as the last of them has ended.
-      on_text: called with (row, text so far) after each round of steps, for streaming.
+      on_text: called with (row, text so far) after each round of steps, for streaming: complete characters only, and
+        in a response's last call all of its text.
 
     Raises:
       ConfigError: an empty stop text, and what sampler.rollout.rollout raises.
     """
     if not all(stop):
         raise ConfigError("An empty stop text would end every response at once; leave it out.")
-    prompter = templates.prompter(template)
+    prompter = templates.prompter(template, tokenizer)
     prompts = [prompter.ids(tokenizer, problem.question) for problem in problems]
     suffix = prompter.suffix
     completions: list[Completion | None] = [None] * (len(problems) * samples)
     missing = [samples] * len(problems)
-    spoken: dict[int, list[int]] = {}
+    streams: dict[int, Stream] = {}
+    spoken: dict[int, str] = {}
 
     def finished(row: int, ids: np.ndarray, ended: bool) -> None:
         completions[row] = Completion(tokenizer.decode(ids), suffix, ids.tolist(), len(ids), not ended)
-        spoken.pop(row, None)
+        if left := streams.pop(row).flush() if row in streams else "":
+            on_text(row, spoken[row] + left)
         group = row // samples
         missing[group] -= 1
         if on_group is not None and not missing[group]:
             on_group(group, completions[group * samples:(group + 1) * samples])
 
     def stream(row: int, ids: np.ndarray) -> None:
-        spoken.setdefault(row, []).extend(ids.tolist())
-        on_text(row, tokenizer.decode(np.asarray(spoken[row])))
+        spoken[row] = spoken.get(row, "") + streams.setdefault(row, Stream(tokenizer)).feed(ids)
+        on_text(row, spoken[row])
 
     rollout, report = sample(
         cfg, sampling, params, prompts, key, samples=samples, max_new_tokens=max_new_tokens, mesh=mesh, slots=slots,

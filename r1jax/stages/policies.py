@@ -29,7 +29,7 @@ from r1jax.store import Artifact, Store
 from r1jax.store.evaluations import folder_name
 from r1jax.text import chat
 from r1jax.text import tokenizer as tokenizers
-from r1jax.text.prompts import Prompter, Template, template
+from r1jax.text.prompts import Prompter, Template, digests, prompter, template
 
 SLOTS = 64
 BLOCKS, BLOCK_BYTES = 64, 1 << 16  # what of a large file goes into its digest
@@ -134,9 +134,20 @@ def artifact_policy(artifact: Artifact, mesh, slots: int = SLOTS) -> Policy:
         return _shipped(artifact.name, mesh, slots)
     model = embedded.artifact_model(config["model"])
     budget = _own_budget(artifact.ref, config)
-    identity = _of_artifact(artifact) | {"prompt": config["data"]["prompt"], "dtype": model.dtype}
+    tokenizer, named = _own_tokenizer(artifact, model), config["data"]["prompt"]
+    _check_template(artifact, digests(named, tokenizer))
+    identity = _of_artifact(artifact) | {"prompt": named, "dtype": model.dtype} | digests(named, tokenizer)
     return Policy(artifact.ref.replace("@", "-"), identity, model, artifact.load_params(spec.abstract(model, mesh)),
-                  _own_tokenizer(artifact, model), template(config["data"]["prompt"]), budget, mesh, slots)
+                  tokenizer, prompter(named, tokenizer), budget, mesh, slots)
+
+
+def _check_template(artifact: Artifact, found: Mapping[str, str]) -> None:
+    """Refuses a checkpoint's chat template that is no longer the one with which an artifact was trained."""
+    trained = artifact.lineage()["digests"].get("chat_template")
+    if found and trained not in (None, found["chat_template"]):
+        raise ConfigError(f"{artifact.ref} was trained with a chat template of digest {trained}, and the one beside "
+                          f"its tokenizer {artifact.config()['tokenizer']!r} has {found['chat_template']}; put the "
+                          "former back.")
 
 
 def _own_budget(ref: str, config: Mapping[str, Any]) -> int:
@@ -155,7 +166,7 @@ def _folder(folder: Path, mesh, slots: int) -> Policy:
     dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
     found = huggingface.load(folder, mesh, dtype=dtype)
     tokenizer = _tokenizer(str(folder), found.config)
-    prompt = chat.ChatTemplate(chat.load_template(folder)) if chat.has_template(folder) else template("plain")
+    prompt = chat.ChatTemplate.of(folder) if chat.has_template(folder) else template("plain")
     spoken = "plain" if isinstance(prompt, Template) else f"chat {_digest(prompt.template.encode())}"
     identity = {"folder": str(folder.resolve()), "files": _files_digest(folder), "dtype": dtype, "prompt": spoken}
     name = folder_name(folder.resolve().name, "folder")

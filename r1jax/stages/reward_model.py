@@ -45,7 +45,7 @@ from r1jax.stages.reward_data import Example, JudgedBatch
 from r1jax.store import Artifact
 from r1jax.store.files import write_json, writing
 from r1jax.store.hosts import is_primary
-from r1jax.text.prompts import template
+from r1jax.text.prompts import opened
 from r1jax.train import optim
 from r1jax.train.step import make_step
 
@@ -105,7 +105,7 @@ def check(experiment: Experiment, context: Context) -> None:
                           "out a reward model cannot be examined.")
     if "reward" not in cfg.heads_out:
         raise ConfigError("A reward model needs a reward head; set model.heads_out=('reward',).")
-    if template(experiment.data.prompt).suffix:
+    if opened(experiment.data.prompt, context.tokenizer):
         raise ConfigError(f"data.prompt={experiment.data.prompt!r} opens the thought, which a reward model's texts "
                           "bring along; give a template without.")
     if config.row_length > cfg.max_length:

@@ -36,7 +36,7 @@ from r1jax.stages.evaluation import Evaluator
 from r1jax.stages.health import Health
 from r1jax.stages.rollouts import Experience, collect
 from r1jax.store import VERDICTS, Artifact
-from r1jax.text.prompts import template
+from r1jax.text.prompts import opened
 from r1jax.train import batches, optim
 from r1jax.train.step import make_score, make_step
 
@@ -134,7 +134,7 @@ def check(experiment: Experiment, context: Context) -> None:
                  | {"every budget of rl.max_new_tokens": min(budget for _, budget in rl.max_new_tokens)})
     rewards.check(experiment)
     objective.check(experiment)
-    template(experiment.data.prompt)
+    opened(experiment.data.prompt, context.tokenizer)  # a template that is unknown or errors is told at once
     optim.make(experiment.optim, rl.steps)
     check_training(Sampling(context.tokenizer.ends, rl.temperature))
     check_batch(context.mesh, rl.rows_per_micro_batch, "rl.rows_per_micro_batch")

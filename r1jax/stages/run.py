@@ -29,6 +29,7 @@ from r1jax.stages import (
 from r1jax.stages.context import Context
 from r1jax.stages.embedded import adopt
 from r1jax.store import Artifact, Store
+from r1jax.text import prompts
 from r1jax.text import tokenizer as tokenizers
 
 Check = Callable[[Experiment, Context], None]
@@ -102,9 +103,9 @@ def _same_tokenizer(experiment: Experiment, context: Context) -> None:
 
 
 def digests_of(experiment: Experiment, tokenizer: tokenizers.Tokenizer) -> dict[str, str]:
-    """Name -> digest of the tokenizer and of what is read from files, part of what a run is."""
+    """Name -> digest of tokenizer, chat template and of what is read from files, part of what a run is."""
     read = annotate.digests if experiment.stage is annotate.run else problems.digests
-    return {"tokenizer": tokenizer.digest} | read(experiment)
+    return {"tokenizer": tokenizer.digest} | prompts.digests(experiment.data.prompt, tokenizer) | read(experiment)
 
 
 def fingerprints(store: Store, parents: Sequence[tuple[str, str]]) -> dict[str, str]:

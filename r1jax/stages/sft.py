@@ -45,7 +45,7 @@ from r1jax.stages.context import (
 from r1jax.stages.embedded import PROMPT_ROOM, artifact_model
 from r1jax.stages.health import stop_if_not_finite
 from r1jax.store import Artifact
-from r1jax.text.prompts import prompt_ids, template
+from r1jax.text.prompts import opened, prompt_ids
 from r1jax.text.tokenizer import Tokenizer
 from r1jax.train import batches, optim
 from r1jax.train.step import make_step
@@ -204,9 +204,10 @@ def check(experiment: Experiment, context: Context) -> None:
                           "0.")
     if config.teacher:
         _check_teacher(experiment, context)
-    if template(experiment.data.prompt).suffix:
-        raise ConfigError(f"data.prompt={experiment.data.prompt!r} opens the thought, which the responses of the data "
-                          "bring along; fine-tune with a template that does not.")
+    if suffix := opened(experiment.data.prompt, context.tokenizer):
+        raise ConfigError(f"data.prompt={experiment.data.prompt!r} ends its prompts with {suffix!r}, which the "
+                          "responses of the data bring along: fine-tune with a template that opens no thought, such as "
+                          "'r1', R1's own, and let the model be asked with this one afterwards.")
     if config.row_length > experiment.model.max_length:
         raise ConfigError(f"sft.row_length={config.row_length} is beyond model.max_length="
                           f"{experiment.model.max_length}; lower it.")

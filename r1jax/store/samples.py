@@ -8,7 +8,7 @@ The schema of a rollout record (kind "rollouts"), one sampled response:
     answer          str    the gold answer, "" where there is none
     prompt_ids      [int]  token ids of the whole prompt, exactly as the model read them
     completion_ids  [int]  sampled token ids; the end-of-sequence token is among them when it was sampled
-    text            str    the decoded response
+    text            str    the decoded response as graders read it: with the thought that the prompt has opened, if any
     scores          {str: float | null}   each reward before its weight; null: it could not be scored
     total           float | null          the weighted sum; null: the sample left its group
     step            int    the step under which the record is kept

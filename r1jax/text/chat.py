@@ -1,10 +1,7 @@
 """Chat templates: messages in, prompt ids out, with the template's control tokens and nobody else's.
 
-A checkpoint's template is a program that a stranger wrote (jinja2, in the dialect of transformers), and a message is
-text that a stranger wrote. The program runs in jinja2's sandbox: it reaches no attribute that begins with an
-underscore, changes nothing that it is given, and stops with an error after STEPS turns of its loops or LENGTH
-characters. What is not bounded: the time and memory of a single call, such as padding or replacing in a string; who
-renders templates of checkpoints that he does not trust gives the process a limit of memory.
+A checkpoint's template is a program that a stranger wrote (text/rendering.py runs it), and a message is text that a
+stranger wrote.
 """
 
 from __future__ import annotations
@@ -13,29 +10,19 @@ import functools
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import jinja2.ext
-from jinja2 import nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.visitor import NodeTransformer
-
 from r1jax.core.errors import DataError
 from r1jax.core.tags import THINK_OPEN
-from r1jax.text.tokenizer import HuggingFaceTokenizer, read_json
+from r1jax.text.rendering import Message, plain, render
+from r1jax.text.tokenizer import HuggingFaceTokenizer, Tokenizer, read_json
 
-STEPS = 100_000  # turns of loops and calls of macros in one rendering
-LENGTH = 4_000_000  # characters of a rendering, and of a string or items of a list on the way
-BITS = 10_000  # of a whole number
 UNDATED = datetime(2024, 7, 26)  # the date that Llama 3.1's template writes where it is told none
 HIDDEN = range(0xF0000, 0xFFFFE)  # private-use characters, one of which stands for each look-alike
-
-Message = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -59,11 +46,14 @@ def load_template(folder: str | os.PathLike, name: str = "default") -> str:
       name: which one, where the folder has several with names.
 
     Raises:
-      DataError: the folder has none (a base model), or none of this name.
+      DataError: the folder has none (a base model), none of this name, or its file is damaged.
     """
-    folder = Path(folder)
-    if name == "default" and (folder / "chat_template.jinja").exists():
-        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    folder, alone = Path(folder), template_file(folder)
+    if name == "default" and alone.suffix == ".jinja":
+        try:
+            return alone.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{alone} cannot be read as text ({error}); copy or download it again.") from error
     found = read_json(folder / "tokenizer_config.json").get("chat_template")
     if isinstance(found, str):
         found = [{"name": "default", "template": found}]
@@ -80,157 +70,16 @@ def load_template(folder: str | os.PathLike, name: str = "default") -> str:
     return named[name]
 
 
+def template_file(folder: str | os.PathLike) -> Path:
+    """Where a checkpoint's chat template is, or would be."""
+    alone = Path(folder) / "chat_template.jinja"
+    return alone if alone.exists() else Path(folder) / "tokenizer_config.json"
+
+
 def has_template(folder: str | os.PathLike) -> bool:
     """Whether a checkpoint has a chat template at all; base models have none."""
-    folder = Path(folder)
-    return (folder / "chat_template.jinja").exists() or bool(
-        read_json(folder / "tokenizer_config.json").get("chat_template"))
-
-
-class _CallJoin(NodeTransformer):
-    """Has `a ~ b` made by the sandbox's `join`, which looks at the length."""
-
-    def visit_Concat(self, node):  # noqa: N802 (jinja2's name)
-        self.generic_visit(node)
-        return _call("join", node.nodes, node.lineno)
-
-
-def _call(name: str, arguments: list, line: int) -> nodes.Call:
-    return nodes.Call(nodes.EnvironmentAttribute(name), arguments, [], None, None).set_lineno(line)
-
-
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """One rendering's environment: it counts steps, and refuses what grows beyond the bounds."""
-
-    intercepted_binops = frozenset(("+", "*", "**"))
-
-    def __init__(self, now: datetime):
-        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols])
-        self._taken = 0
-        self.filters["tojson"] = _to_json
-        self.globals |= {"raise_exception": _raise, "strftime_now": lambda form: now.strftime(form),
-                         "namespace": _Namespace}
-
-    def step(self) -> bool:
-        """Counts one turn of a loop."""
-        self._taken += 1
-        if self._taken > STEPS:
-            raise jinja2.TemplateError(f"it takes more than {STEPS} steps")
-        return True
-
-    def unsafe_undefined(self, obj, attribute):
-        """An attribute that is out of bounds: an error, where jinja2 has an empty text."""
-        raise jinja2.sandbox.SecurityError(f"it reaches for {attribute!r} of a {type(obj).__name__}")
-
-    def concat(self, parts: Iterable[str]) -> str:
-        """The text of a macro or of a block that a variable takes."""
-        parts = list(parts)
-        _check_length(sum(map(len, parts)))
-        return "".join(parts)
-
-    def join(self, *parts) -> str:
-        """`a ~ b`."""
-        return self.concat(map(str, parts))
-
-    def call_binop(self, context, operator, left, right):
-        """`+`, `*` and `**` of values whose result stays within the bounds."""
-        if isinstance(left, int) and isinstance(right, int):
-            sizes = (left.bit_length(), right.bit_length())
-            if (sizes[0] * abs(right) if operator == "**" else sum(sizes)) > BITS:
-                raise jinja2.TemplateError(f"it makes a number of more than {BITS} bits")
-        elif operator == "+" and hasattr(left, "__len__") and hasattr(right, "__len__"):
-            _check_length(len(left) + len(right))
-        elif operator == "*":
-            for many, times in ((left, right), (right, left)):
-                if hasattr(many, "__len__") and isinstance(times, int):
-                    _check_length(len(many) * times)
-        return super().call_binop(context, operator, left, right)
-
-
-class _Namespace(jinja2.utils.Namespace):
-    """A template's variables; none of them may pass for one of Python's own attributes."""
-
-    def __init__(self, *given, **named):
-        super().__init__()
-        for name, value in dict(*given, **named).items():
-            self[name] = value
-
-    def __setitem__(self, name, value):
-        if str(name).startswith("_"):
-            raise jinja2.sandbox.SecurityError(f"it sets {name!r} of a namespace")
-        super().__setitem__(name, value)
-
-
-def _check_length(length: int) -> None:
-    if length > LENGTH:
-        raise jinja2.TemplateError(f"it makes more than {LENGTH} characters")
-
-
-def _raise(message: Any) -> None:
-    raise jinja2.TemplateError(str(message))
-
-
-def _to_json(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False) -> str:
-    """As in transformers: characters stay as they are, and nothing is escaped for HTML."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
-@functools.lru_cache(maxsize=16)
-def _compiled(template: str):
-    """A template's code; its loops and macros count their turns."""
-    if len(template) > LENGTH:
-        raise jinja2.TemplateError(f"it is longer than {LENGTH} characters")
-    sandbox = _Sandbox(datetime.min)
-    tree = _CallJoin().visit(sandbox.parse(template))
-    for node in tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock)):
-        node.body.insert(0, nodes.ExprStmt(_call("step", [], node.lineno)).set_lineno(node.lineno))
-        if isinstance(node, nodes.For) and node.test is not None:
-            node.test = nodes.And(_call("step", [], node.lineno), node.test).set_lineno(node.lineno)
-    return sandbox.compile(tree.set_environment(sandbox))
-
-
-def _plain(value: Any) -> Any:
-    """A copy of JSON's types alone: an object of another kind would bring methods into the sandbox."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if value is None or type(value) in (str, int, float, bool):
-        return value
-    raise DataError(f"A message holds a {type(value).__name__}; a chat template is given texts, numbers, lists and "
-                    "dictionaries.")
-
-
-def render(template: str, messages: Sequence[Message], *, bos: str = "", eos: str = "",
-           add_generation_prompt: bool = True, now: datetime | None = None, **variables) -> str:
-    """A conversation as text, as transformers renders it.
-
-    Args:
-      messages: dictionaries with "role" and "content", as the template expects them. bos, eos: special tokens as text.
-      add_generation_prompt: whether the text ends where the assistant begins.
-      now: what a template that asks for the date is told (Llama 3.1 writes it into the prompt); None: the present.
-        An evaluation that is to be resumed or compared on another day states one.
-      variables: others that the template knows, such as enable_thinking or tools.
-
-    Raises:
-      DataError: the template has an error, refuses these messages, reaches out of its sandbox or does not end.
-    """
-    given = {"messages": messages, "bos_token": bos, "eos_token": eos, "tools": None, "documents": None} | variables
-    given |= {"add_generation_prompt": add_generation_prompt}
-    given = _plain(given)
-    parts, length = [], 0
-    try:
-        sandbox = _Sandbox(now or datetime.now())
-        compiled = jinja2.Template.from_code(sandbox, _compiled(template), sandbox.make_globals(None))
-        for part in compiled.generate(given):
-            length += len(part)
-            _check_length(length)
-            parts.append(part)
-    except Exception as error:  # a program of somebody else's can raise anything
-        reason = " ".join(str(error).split())[:500].rstrip(".") or type(error).__name__
-        raise DataError(f"The chat template cannot be rendered: {reason}. Give messages that it accepts, or another "
-                        "template.") from error
-    return "".join(parts)
+    file = template_file(folder)
+    return file.suffix == ".jinja" or bool(read_json(file).get("chat_template"))
 
 
 def chat_prompt(tokenizer: HuggingFaceTokenizer, template: str, messages: Sequence[Message], *,
@@ -241,10 +90,10 @@ def chat_prompt(tokenizer: HuggingFaceTokenizer, template: str, messages: Sequen
     text, and so are the tags of thinking in the messages of others than the assistant, whose own thoughts many
     templates look for and drop. Where a message holds nothing of the kind the ids are those of the whole text.
 
-    Raises:
-      DataError: as `render`.
+    Args:
+      now, variables: see `render`, as are the errors.
     """
-    hidden, spelled = _hide(tokenizer, template, _plain(messages))
+    hidden, spelled = _hide(tokenizer, template, plain(messages))
     special = {name: token for name, token in tokenizer.special.items() if name not in ("bos_token", "eos_token")}
     write = functools.partial(
         render, template, hidden, bos=tokenizer.special.get("bos_token", ""),
@@ -258,9 +107,15 @@ def chat_prompt(tokenizer: HuggingFaceTokenizer, template: str, messages: Sequen
 
 
 def _opened_thought(text: str, before: str) -> str:
-    """What a rendered prompt ends with from its opening tag on, if it is not there without the generation prompt."""
+    """What a rendered prompt ends with from its opening tag on.
+
+    The tag counts if it is not there without the generation prompt, or if it is the last thing of a template that
+    opens the thought whether a generation prompt is asked for or not.
+    """
     added = text[len(os.path.commonprefix((text, before))):]
-    return added[added.index(THINK_OPEN):] if THINK_OPEN in added else ""
+    if THINK_OPEN in added:
+        return added[added.index(THINK_OPEN):]
+    return text[text.rindex(THINK_OPEN):] if text.rstrip().endswith(THINK_OPEN) else ""
 
 
 def chat_ids(tokenizer: HuggingFaceTokenizer, template: str, messages: Sequence[Message], **variables) -> list[int]:
@@ -276,7 +131,7 @@ class ChatTemplate:
       template: a chat template's text. text: the user's message, with {question} in it. system: the system's message;
         "": none. now: the date for templates that write one; stated, so that prompts are the same on every day.
       variables: pairs of name and value that the template is given, such as ("enable_thinking", False).
-      suffix: see Prompter.
+      where: what errors call it, by its file. suffix: see Prompter.
     """
 
     template: str
@@ -284,24 +139,48 @@ class ChatTemplate:
     system: str = ""
     now: datetime = UNDATED
     variables: tuple[tuple[str, Any], ...] = ()
+    where: str = "The chat template"
+
+    @classmethod
+    def of(cls, folder: str | os.PathLike) -> ChatTemplate:
+        """A checkpoint's own.
+
+        Raises:
+          DataError: as `load_template`.
+        """
+        return cls(load_template(folder), where=f"The chat template in {template_file(folder)}")
 
     def messages(self, question: str) -> list[dict[str, str]]:
         """The conversation that asks a question; braces in it mean nothing."""
         opening = [{"role": "system", "content": self.system}] if self.system else []
         return [*opening, {"role": "user", "content": self.text.replace("{question}", question)}]
 
-    @functools.cached_property
-    def suffix(self) -> str:
-        write = functools.partial(render, self.template, self.messages("?"), now=self.now, **dict(self.variables))
-        return _opened_thought(write(), write(add_generation_prompt=False))
+    def _given(self) -> dict[str, Any]:
+        return {"now": self.now, "where": self.where} | dict(self.variables)
 
-    def ids(self, tokenizer: HuggingFaceTokenizer, question: str) -> list[int]:
-        """See Prompter: at most one beginning-of-sequence id.
+    def render(self, question: str) -> str:
+        """A question's prompt as text, where no tokenizer names special tokens.
 
         Raises:
-          DataError: as `render`.
+          DataError: as rendering.render.
         """
-        return chat_ids(tokenizer, self.template, self.messages(question), now=self.now, **dict(self.variables))
+        return render(self.template, self.messages(question), **self._given())
+
+    @functools.cached_property
+    def suffix(self) -> str:
+        closed = render(self.template, self.messages("?"), add_generation_prompt=False, **self._given())
+        return _opened_thought(self.render("?"), closed)
+
+    def ids(self, tokenizer: Tokenizer, question: str) -> list[int]:
+        """See Prompter. Where the tokenizer has no control tokens (sentencepiece), the template's are spelled out.
+
+        Raises:
+          DataError: as rendering.render.
+        """
+        if hasattr(tokenizer, "encode_template"):
+            return chat_ids(tokenizer, self.template, self.messages(question), **self._given())
+        ids = tokenizer.encode(self.render(question))
+        return ids if tokenizer.bos is None else [tokenizer.bos, *(i for i in ids if i != tokenizer.bos)]
 
 
 def _hide(tokenizer: HuggingFaceTokenizer, template: str, messages: list) -> tuple[list, dict[str, str]]:
@@ -335,7 +214,7 @@ def _hide(tokenizer: HuggingFaceTokenizer, template: str, messages: list) -> tup
 
 def _one_beginning(tokenizer: HuggingFaceTokenizer, ids: list[int]) -> list[int]:
     """Without the beginning-of-sequence ids after the first; where the same id ends responses, it may come again."""
-    bos = tokenizer.bos
+    bos = tokenizer.bos if "bos_token" not in tokenizer.special else tokenizer.token_id(tokenizer.special["bos_token"])
     if bos is None or bos in tokenizer.ends or ids.count(bos) < 2:
         return ids
     first = ids.index(bos)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
+import functools
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from r1jax.core.errors import ConfigError
+from r1jax.text import templates
+from r1jax.text.chat import ChatTemplate
 from r1jax.text.tokenizer import Tokenizer
 
 R1_ZERO = (
@@ -48,54 +52,75 @@ class Template:
         return ids if tokenizer.bos is None else [tokenizer.bos] + [i for i in ids if i != tokenizer.bos]
 
 
-@dataclass(frozen=True)
-class Turn(Template):
-    """A Template whose own text is a chat form's: its tags are control tokens where the tokenizer has them.
-
-    The question is text all the same: control tokens and tags in it are spelled out, as text/chat.py does it. A
-    tokenizer without the form's tokens, such as a base model's own, spells the form out, too.
-    """
-
-    def ids(self, tokenizer: Tokenizer, question: str) -> list[int]:
-        """See Prompter: one beginning-of-sequence id where the model has one."""
-        if not hasattr(tokenizer, "encode_template"):
-            return super().ids(tokenizer, question)
-        before, _, after = self.text.partition("{question}")
-        edges = [0, *(edge for span in tokenizer.lookalikes(question, tags=True) for edge in span), len(question)]
-        parts = [question[begin:end] for begin, end in itertools.pairwise(edges)]  # text and look-alikes in turn
-        asked = [i for n, part in enumerate(parts) if part
-                 for i in (tokenizer.encode_verbatim(part) if n % 2 else tokenizer.encode(part))]
-        ids = tokenizer.encode_template(before) + asked + tokenizer.encode_template(after + self.suffix)
-        return ids if tokenizer.bos is None else [tokenizer.bos, *ids]
-
-
-R1 = "<｜User｜>{question}<｜Assistant｜>"
-
-TEMPLATES = {
+CHAT = "chat"
+TEMPLATES: Mapping[str, Template | ChatTemplate] = {
     "plain": Template("{question}"),
     "tiny": Template("User : {question} Assistant :"),  # the tiny world's documents
     "r1_zero": Template(R1_ZERO),  # arXiv 2501.12948, table 1
     "math": Template("{question} Please reason step by step, and put your final answer within \\boxed{}."),  # table 32
-    "r1": Turn(R1),  # the chat template of R1's tokenizer_config.json, for one question
-    "r1_think": Turn(R1, "<think>\n"),  # its distilled models' template, and the advice of R1's model card: to sample
+    "r1": ChatTemplate(templates.R1),
+    "r1_distill": ChatTemplate(templates.R1_DISTILL),  # and the advice of R1's model card: begin with "<think>\n"
 }
 
 
-def template(name: str) -> Template:
-    """The template of a configuration's name."""
+def template(name: str) -> Template | ChatTemplate:
+    """One of r1jax's own templates by its name.
+
+    Raises:
+      ConfigError: there is none of this name.
+    """
     if name not in TEMPLATES:
-        raise ConfigError(f"data.prompt={name!r} is unknown; the templates are {', '.join(TEMPLATES)}.")
+        raise ConfigError(f"data.prompt={name!r} is unknown; the templates are {', '.join(TEMPLATES)}, and {CHAT!r}, "
+                          "the one of a checkpoint's folder.")
     return TEMPLATES[name]
 
 
-def prompter(of: str | Prompter) -> Prompter:
-    """A template by its name, or the Prompter itself."""
-    return template(of) if isinstance(of, str) else of
+def prompter(of: str | Prompter, tokenizer: Tokenizer) -> Prompter:
+    """A template by its name, or the Prompter itself.
+
+    Args:
+      of: "chat" is the chat template of the folder that the tokenizer is from.
+
+    Raises:
+      ConfigError: no such name, or "chat" of a tokenizer without a folder. DataError: the folder has no template.
+    """
+    if not isinstance(of, str):
+        return of
+    return _own(tokenizer) if of == CHAT else template(of)
+
+
+@functools.lru_cache(maxsize=4)
+def _own(tokenizer: Tokenizer) -> ChatTemplate:
+    """The chat template that lies beside a tokenizer.json."""
+    if not hasattr(tokenizer, "folder"):
+        raise ConfigError("data.prompt='chat' is the chat template of a checkpoint's folder, and this tokenizer has "
+                          f"none; set tokenizer to such a folder, or data.prompt to one of {', '.join(TEMPLATES)}.")
+    return ChatTemplate.of(tokenizer.folder)
+
+
+def opened(name: str, tokenizer: Tokenizer) -> str:
+    """The suffix of a template's prompts; "" where it opens no thought.
+
+    Raises:
+      R1JaxError: as `prompter`, and where a checkpoint's template cannot be rendered.
+    """
+    return prompter(name, tokenizer).suffix
+
+
+def digests(name: str, tokenizer: Tokenizer) -> dict[str, str]:
+    """What a run's prompts depend on beside the tokenizer: "chat_template" -> digest of a checkpoint's own.
+
+    Raises:
+      R1JaxError: as `prompter`.
+    """
+    if name != CHAT:
+        return {}
+    return {"chat_template": hashlib.sha256(_own(tokenizer).template.encode()).hexdigest()[:16]}
 
 
 def prompt_ids(tokenizer: Tokenizer, name: str, question: str) -> list[int]:
-    """Ids of a question's prompt by a template's name."""
-    return template(name).ids(tokenizer, question)
+    """Ids of a question's prompt by a template's name; see `prompter`."""
+    return prompter(name, tokenizer).ids(tokenizer, question)
 
 
 def document_ids(tokenizer: Tokenizer, name: str, question: str, response: str) -> list[int]:

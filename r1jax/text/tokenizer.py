@@ -7,7 +7,7 @@ import hashlib
 import io
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -72,6 +72,7 @@ class HuggingFaceTokenizer:
     tags of core/tags.py are not among them, since responses and templates hold them as ordinary text.
 
     Attributes:
+      folder: where the file is.
       special: what a chat template is given by name: "bos_token", "eos_token" and others, as text.
       bos, eos, ends, vocab, digest: see Tokenizer. bos is None where the folder puts none before a text, whether
         it says so itself (add_bos_token) or its tokenizer.json does (the post-processor).
@@ -81,13 +82,14 @@ class HuggingFaceTokenizer:
     def __init__(self, path: Path, bos: str | None = None, eos: str | None = None):
         import tokenizers
 
-        data = path.read_bytes()
+        self._path, self.folder, data = path, path.parent, path.read_bytes()
         try:
             self._tokenizer = tokenizers.Tokenizer.from_buffer(data)
         except Exception as error:
-            raise DataError(f"{path} is not a tokenizer.json that the tokenizers library can read: {error}") from error
-        self._path = path
-        self.vocab = self._tokenizer.get_vocab_size(with_added_tokens=True)
+            raise DataError(f"{path} is not a tokenizer.json that the tokenizers library can read ({error}); copy or "
+                            "download it again.") from error
+        self._check_added(json.loads(data)["added_tokens"])
+        self.vocab = max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
         self.digest = hashlib.sha256(data).hexdigest()[:16]
         added = self._tokenizer.get_added_tokens_decoder()
         self._tags = frozenset(i for i, token in added.items() if token.content in TAGS)
@@ -104,6 +106,13 @@ class HuggingFaceTokenizer:
         self._check_ids(ends)
         self.eos = self._id("eos_token", KNOWN_EOS) if "eos_token" in self.special or not ends else ends[0]
         self.ends = tuple(dict.fromkeys((*ends, self.eos)))
+
+    def _check_added(self, listed: Sequence[Mapping[str, Any]]) -> None:
+        """Refuses a file of which the library would give an added token another id than the file says."""
+        for row in listed:
+            if (made := self.token_id(row["content"])) != row["id"]:
+                raise DataError(f"{self._path} says that the added token {row['content']!r} has the id {row['id']}, "
+                                f"and with its vocabulary it would get {made}; copy or download it again.")
 
     def _named(self, folder: Path) -> dict[str, str]:
         """The special tokens that the folder names; tokenizer_config.json's word is the last, also where it is null."""
@@ -139,6 +148,10 @@ class HuggingFaceTokenizer:
             if self._tokenizer.id_to_token(i) is None:
                 raise DataError(f"The folder of {self._path} names {i} as an id that ends a response (eos_token_id), "
                                 "but the tokenizer has no such id; use the tokenizer that the model was trained with.")
+
+    def token_id(self, token: str) -> int | None:
+        """The id of a token by its text."""
+        return self._tokenizer.token_to_id(token)
 
     def encode(self, text: str) -> list[int]:
         """See Tokenizer; no control token is among the ids, whatever the text holds."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib.util
 
 import jax
 import jax.numpy as jnp
@@ -163,3 +164,26 @@ def test_every_kernel_gives_the_same(one_device):
         out, _ = jax.jit(functools.partial(moe.feed_forward, cfg))(layer, x)
         blocks, _ = jax.jit(functools.partial(moe.feed_forward, CFG))(layer, x)
         np.testing.assert_allclose(out, blocks, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Error reading persistent compilation cache")  # one of another platform
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
+def test_experts_compile_for_a_tpu_topology_with_ragged_collectives(monkeypatch):
+    """On TPUs rows go by the ragged all-to-all and the experts by ragged_dot; XLA on CPU has neither as such."""
+    from jax.experimental.topologies import get_topology_desc
+    monkeypatch.setenv("TPU_SKIP_MDS_QUERY", "1")
+    devices = list(get_topology_desc("v5e:2x2", platform="tpu").devices)
+    cfg = presets.deepseek_v3(layers=2, width=256, heads=4, kv_heads=4, ffn=256, vocab=256,
+                              moe=MoE(16, 4, 128, dense_layers=1, groups=4, top_groups=2, scale=2.5))
+
+    def total(params, tokens):
+        positions = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None], tokens.shape)
+        hidden, _ = transformer.forward(cfg, params, tokens, positions=positions, segments=jnp.ones_like(tokens))
+        return jnp.sum(hidden.astype(jnp.float32) ** 2)
+
+    mesh = make_mesh(MeshConfig(data=1, tensor=2, expert=2), devices)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"), jax.set_mesh(mesh):
+        lowered = jax.jit(jax.grad(total)).lower(spec.abstract(cfg, mesh), jax.ShapeDtypeStruct((4, 256), jnp.int32))
+        assert "ragged_all_to_all" in lowered.as_text() and "ragged_dot" in lowered.as_text()
+        assert lowered.compile().memory_analysis().temp_size_in_bytes > 0

@@ -1,5 +1,6 @@
 """Questions in, texts out: stop texts that span tokens, streaming, groups."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
@@ -11,6 +12,7 @@ from r1jax.core.errors import ConfigError
 from r1jax.core.records import Problem
 from r1jax.models import spec
 from r1jax.models.config import ModelConfig
+from r1jax.rewards import combine
 from r1jax.sampler import responses
 from r1jax.sampler.sampling import Sampling
 from r1jax.text import prompts as templates
@@ -49,7 +51,7 @@ def ask(world):
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda x: jnp.asarray(0.3 * rng.standard_normal(x.shape), jnp.float32), spec.abstract(cfg))
 
-    def run(template="tiny", **changes):
+    def run(template="tiny", tokenizer=tokenizer, **changes):
         given = {"samples": 3, "max_new_tokens": 40, "slots": 4} | changes
         return responses.respond(cfg, params, tokenizer, template, QUESTIONS, jax.random.key(1), mesh=world.mesh,
                                  sampling=Sampling(600), **given)
@@ -96,6 +98,38 @@ def test_a_stop_text_over_several_tokens_and_rounds(ask, whole):
     assert sorted(group for group, _ in groups) == [0, 1]
     for group, completions in groups:
         assert completions == found.completions[3 * group:3 * group + 3]
+
+
+class Bytes:
+    """Ids are bytes, modulo 256; what is no UTF-8 becomes replacement characters."""
+
+    bos, ends = None, (600,)
+    encode = staticmethod(lambda text: list(text.encode()))
+    decode = staticmethod(lambda ids: bytes(int(i) % 256 for i in ids).decode(errors="replace"))
+
+
+def test_streamed_text_only_grows(ask):
+    """Random bytes: rounds end within characters, and so do some responses."""
+    said = {}
+    found = ask.run(tokenizer=Bytes(), template="plain",
+                    on_text=lambda row, text: said.setdefault(row, []).append(text))
+    rounds = [Bytes.decode(completion.ids[:16]) for completion in found.completions]
+    assert any(not c.text.startswith(first) or c.text.endswith("\ufffd") for c, first in
+               zip(found.completions, rounds, strict=True))  # some character is cut
+    for row, completion in enumerate(found.completions):
+        assert said[row][-1] == completion.text == Bytes.decode(completion.ids)
+        assert all(longer.startswith(shorter) for shorter, longer in zip(said[row], said[row][1:], strict=False))
+        assert not any(text.endswith("\ufffd") for text in said[row][:-1])
+
+
+def test_an_opened_thought_is_part_of_what_is_graded(ask):
+    found = ask.run(tokenizer=Bytes(), template="r1_distill")
+    assert Bytes.decode(found.prompts[0]) == "<｜User｜>3 + 4 =<｜Assistant｜><think>\n"
+    assert all(c.full_text == "<think>\n" + Bytes.decode(c.ids) for c in found.completions)
+    said = replace(found.completions[0], text="3 and 4 make 7.\n</think>\n\nIt is 7.", truncated=False)
+    for completion, earned in ((said, 1.0), (replace(said, prompt_suffix=""), 0.0),
+                               (replace(said, text="<think>\n" + said.text), 0.0)):
+        assert combine.SUMMARY(QUESTIONS[:1], [completion]) == [earned]
 
 
 def test_an_empty_stop_text_is_refused(ask):

@@ -54,7 +54,7 @@ def test_examples_stand_before_the_question_as_whole_documents_with_one_beginnin
     assert TINY.decode(asked) == "User : use 8 , 9 to reach 17 . Assistant :"
     assert ids[-len(asked):] == [i for i in template("tiny").ids(TINY, "use 8 , 9 to reach 17 .") if i != TINY.bos]
     assert len(prompt.shown(TINY)) + len(template("tiny").ids(TINY, "use 8 .")) >= len(prompt.ids(TINY, "use 8 ."))
-    assert prompt.suffix == "" and prompts.prompter(prompt) is prompt
+    assert prompt.suffix == "" and prompts.prompter(prompt, TINY) is prompt
 
 
 def _after_each(ids, end):

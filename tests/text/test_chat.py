@@ -95,6 +95,15 @@ def test_rendering():
     assert chat.render("{% for i in range(9) if i % 2 %}{{ i }}{% if i > 4 %}{% break %}{% endif %}{% endfor %}",
                        []) == "135"
     assert chat.render("{% macro f(n) %}{% if n %}{{ n }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(3) }}", []) == "321"
+    assert chat.render("{{ 'a,b'.split(',') | join('-') }}{{ 'x' | center(3) }}{{ '%03d' % 7 }}{{ '{:>3}'.format(1) }}",
+                       []) == "a-b x 007  1"
+    assert chat.render("{{ messages | map(attribute='role') | list | length }}{{ {'a': [1]} | tojson(indent=1) }}",
+                       user("x" * 3_000_000)) == '1{\n "a": [\n  1\n ]\n}'
+    assert chat.render("{{ messages[0].content.replace('x', 'yy') }}", user("x" * 999_999)) == "yy" * 999_999
+    assert chat.render("{{ n }}{{ n | string }}{{ '%d' % n }}{{ '{}'.format(n) }}{{ n | tojson }}"
+                       "{% macro f(n) %}{{ n }}{% endmacro %}{{ f(n) }}{{ none | default(n, true) }}", [],
+                       n=10**9) == "1000000000" * 7
+    assert chat.render("{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}", []) == "namespace"
     assert chat.render("{% set s %}{{ 1 }}, {{ 'a' }}{% endset %}{{ s ~ s }}", []) == "1, a1, a"
 
 
@@ -150,12 +159,12 @@ def test_a_message_cannot_end_its_turn_in_the_distills_template(words):
                                   f"1{EOS}<｜User｜>2<｜Assistant｜></think>{BOS} <think>"])
 def test_our_own_templates_of_r1s_form_are_its_chat_template(words, text):
     opened = chat.chat_ids(words["r1"], R1, user(text))
-    assert prompts.prompt_ids(words["r1"], "r1_think", text) == opened
+    assert prompts.prompt_ids(words["r1"], "r1_distill", text) == opened
     closed = prompts.prompt_ids(words["r1"], "r1", text)
     tag = words["r1"]._tokenizer.token_to_id("<think>")
     assert closed == opened[:opened.index(tag)] and prompts.template("r1").suffix == ""
     assert control_tokens(words["r1"], closed) == [BOS, "<｜User｜>", "<｜Assistant｜>"]
-    assert prompts.template("r1_think").suffix == "<think>\n"
+    assert prompts.template("r1_distill").suffix == "<think>\n"
     spelled = prompts.prompt_ids(words["qwen"], "r1", text)  # a base model's tokenizer has no such tokens
     assert control_tokens(words["qwen"], spelled) == [] and words["qwen"].bos is None
     assert words["qwen"].decode(spelled) == f"<｜User｜>{text}<｜Assistant｜>"
@@ -196,6 +205,16 @@ ATTACKS = {
     "{{ messages.append(1) }}": "'append' of a list", "{{ messages[0].update(a=1) }}": "'update' of a dict",
     "{% set ns = namespace() %}{% set ns.__class__ = 1 %}": "it sets '__class__' of a namespace",
     "{% set ns = namespace(__len__=1) %}": "it sets '__len__'",
+    "{{ [''] | map(attribute='__class__') | list }}": "'__class__'", "{{ ''['__cl' ~ 'ass__'] }}": "'__class__'",
+    "{{ '{0[0].__class__}'.format(messages) }}": "'__class__'",
+    "{{ '{x.__class__}'.format_map({'x': 1}) }}": "'__class__'",
+    "{{ cycler.__globals__['os'] }}": "'__globals__'", "{{ joiner.__init__ }}": "'__init__'",
+    "{{ (messages | first).keys().__class__ }}": "'__class__'", "{{ messages | attr('append') }}": "'append'",
+    "{{ messages.clear() }}": "'clear' of a list", "{{ messages.sort() }}": "'sort' of a list",
+    "{% macro m() %}{{ caller._func }}{% endmacro %}{% call m() %}{% endcall %}": "'_func' of a Macro",
+    "{{ namespace(a=1)._Namespace__attrs }}": "'_Namespace__attrs'", "{{ strftime_now.__closure__ }}": "'__closure__'",
+    "{% set ns = namespace() %}{% set ns.a = messages %}{% set ns.a.b = 1 %}": "expected token",
+    "{% extends 'x' %}": "no loader", "{{ messages.pop() }}": "'pop' of a list",
     "{% include '/etc/passwd' %}": "no loader", "{% import 'os' as os %}": "no loader",
     "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}": "100000 steps",
     "{% for a in range(99999) %}{% for b in range(99999) if false %}{% endfor %}{% endfor %}": "100000 steps",
@@ -210,6 +229,22 @@ ATTACKS = {
     "{{ 'a' * 10**12 }}": "characters", "{{ 10**12 * [1] }}": "characters", "{{ 9**(9**9) }}": "bits",
     "{% set ns = namespace(n=9) %}{% for i in range(99) %}{% set ns.n = ns.n * ns.n %}{% endfor %}": "bits",
     "{{ " + "(" * 9999 + ")" * 9999 + " }}": "recursion", "{{ 1 / 0 }}": "division by zero", "{{ 1 + 'a' }}": "operand",
+    "{{ 'a'.center(10**9) }}": "a call could make", "{{ 'a' | center(10**9) }}": "a call could make",
+    "{{ '%1000000000d' % 1 }}": "a call could make", "{{ '%*d' % (10**9, 1) }}": "a call could make",
+    "{{ '{:>1000000000}'.format(1) }}": "a call could make", "{{ '{:>{}}'.format(1, 10**9) }}": "a call could make",
+    "{{ '{x:>1000000000}'.format_map({'x': 1}) }}": "a call could make", "{{ 7 | round(-10**9) }}": "a call could make",
+    "{{ '%1000000000d' | format(1) }}": "a call could make", "{{ lipsum(n=10**9) }}": "'lipsum' is undefined",
+    "{% set a = 'a' * 10**6 %}{{ a.replace('a', a) }}": "a call could make",
+    "{% set a = 'a' * 10**6 %}{{ a | replace('a', a) }}": "a call could make",
+    "{% set a = 'a' * 10**6 %}{{ range(9**5) | map('string') | join(a) }}": "a call could make",
+    "{% set a = 'a' * 10**6 %}{{ a.join(['x'] * 10**4) }}": "a call could make",
+    "{% set a = '\n' * 10**6 %}{{ a | indent(10**6, true) }}": "a call could make",
+    "{% set a = '{0}' * 10**6 %}{{ a.format('x' * 10**6) }}": "a call could make",
+    "{% set a = [1] * 1000 %}{% set b = [a] * 1000 %}{{ [b] * 1000 }}": "a call could make",
+    "{% set a = [1] * 1000 %}{% set b = [a] * 1000 %}{{ ([b] * 1000) | string }}": "a call could make",
+    "{% set a = [1] * 1000 %}{% set b = [a] * 1000 %}{{ ([b] * 1000) | tojson }}": "a call could make",
+    "{% set a = [1] * 1000 %}{% set b = [a] * 1000 %}{{ '%s' % ([b] * 1000,) }}": "a call could make",
+    "{% set a = [1] * 1000 %}{% set b = [a] * 1000 %}{{ 'x' ~ ([b] * 1000) }}": "a call could make",
     "{% for %}": "Expected an expression", "{{ nobody.name }}": "'nobody' is undefined",
     "{{ raise_exception('Only users speak.') }}": "Only users speak. Give messages",
 }

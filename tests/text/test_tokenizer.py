@@ -267,6 +267,40 @@ def test_bad_files_are_named(tmp_path):
         assert words in str(caught.value)
 
 
+def tokenizer_file(path, added=(), **changes):
+    """A tokenizer.json by hand, with one added token."""
+    token = {"content": "</s>", "id": 2, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
+             "special": True}
+    whole = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [token], "normalizer": None,
+             "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": None, "decoder": None,
+             "model": {"type": "WordLevel", "vocab": {"a": 0, "b": 1}, "unk_token": "a"}}
+    path.write_text(json.dumps(whole | changes | {"added_tokens": [token | dict(added)]}))
+    return path
+
+
+def test_a_vocabulary_with_holes_ends_at_its_largest_id(tmp_path):
+    found = text.HuggingFaceTokenizer(tokenizer_file(tmp_path / "tokenizer.json", model={
+        "type": "WordLevel", "vocab": {"a": 0, "b": 700, "</s>": 2}, "unk_token": "a"}))
+    assert found.encode("b") == [700] and found.vocab == 701
+    with pytest.raises(DataError, match="has 701 ids but model.vocab is 700"):
+        text.check_fits(found, 700, str(tmp_path / "tokenizer.json"))
+
+
+def test_damaged_files_are_named(tmp_path):
+    path = tokenizer_file(tmp_path / "tokenizer.json")
+    assert text.load(str(path)).ends == (2,)
+    whole = path.read_bytes()
+    for damaged in (b"", b"{}", b"[1]", whole[:200], whole[:-1], whole.replace(b"WordLevel", b"Words"), b"\x80" + whole,
+                    whole.replace(b"WhitespaceSplit", b"Split")):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=f"{path} is not a tokenizer.json .*; copy or download") as caught:
+            text.load(str(path))
+        assert "\n" not in str(caught.value)
+    tokenizer_file(path, added={"id": 500})
+    with pytest.raises(DataError, match=f"{path} says that the added token '</s>' has the id 500, .* would get 2"):
+        text.load(str(path))
+
+
 def test_a_vocabulary_that_the_model_cannot_embed_is_refused():
     text.check_fits(TINY, 512, "builtin:tiny")
     text.check_fits(TINY, 600, "builtin:tiny")
