@@ -171,9 +171,10 @@ def memory_needed(experiment: Experiment, mesh) -> dict[str, int]:
     samples = -(-rl.questions * rl.group_size // rl.minibatches)
     grid = max(smallest_stack(experiment, rl.questions * rl.group_size) * rl.rows_per_micro_batch,
                samples * longest // rl.row_length // 2) * rl.row_length
+    cached = cache_bytes(cfg, rl.slots, longest, mesh)
     return {"weights, gradient, two moments and reference": 5 * 4 * weights,
             "the sampler's copy of the weights": jnp.dtype(cfg.dtype).itemsize * weights,
-            f"keys and values of rl.slots={rl.slots} rows of {longest} tokens": cache_bytes(cfg, rl.slots, longest),
+            f"keys and values of rl.slots={rl.slots} rows of {longest} tokens": cached,
             "the arrays of a rollout's updates": rl.minibatches * grid * 9 * 4}
 
 

@@ -45,7 +45,7 @@ _FILES: dict[str, tuple[str, tuple[str, ...]]] = {
     "reward-hacking": ("ablations/reward_hacking", _TINY),
     "distill-qwen-rl": ("ablations/rl_on_distilled", _TINY),
     "distill-qwen-logits": ("ablations/logits_distillation", _TINY),
-    "zero-qwen": ("ablations/small_model_rl", _TINY),
+    "zero-qwen": ("ablations/small_model_rl", ("tiny", "paper")),
     "zero-llama": ("ablations/small_model_rl_llama", _TINY),
     "reasoning-data-no-judge": ("ablations/rejection_filters", _TINY),
     "dev3-no-judge": ("ablations/rejection_filters", _TINY),

@@ -63,7 +63,8 @@ def test_a_command_names_a_file_and_a_scale_that_exist_and_makes_the_artifact():
 
 
 @pytest.mark.parametrize(("ref", "told"), [
-    ("zero-qwen@small", "experiments/ablations/small_model_rl.py, which makes zero-qwen, has no scale small, but tiny"),
+    ("zero-qwen@small",
+     "experiments/ablations/small_model_rl.py, which makes zero-qwen, has no scale small, but tiny, paper"),
     ("dev2-no-language@quick",
      "experiments/ablations/language_reward.py, which makes dev2-no-language, has no scale quick, but tiny"),
     ("low-precision@masked", "make it with `r1jax run experiments/ablations/low_precision.py:masked --store s`"),
