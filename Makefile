@@ -36,7 +36,8 @@ bench: $(VENV)/bin/python
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
-test-all: $(VENV)/.installed-dev
+# with the tests beside transformers, which needs torch; nothing else here does
+test-all: $(VENV)/.installed-live
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.installed-dev
@@ -60,4 +61,8 @@ $(VENV)/.installed: setup.py | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-live: tests/requirements-live.txt $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements-live.txt
 	@touch $@

@@ -11,7 +11,7 @@ answer is right and the text readable; refined by DeepSeek-V3; corrected by peop
 
 The chat model of small and paper is named by the user: --set chat.endpoint=http://localhost:8000/v1#deepseek-v3.
 What the paper's scale takes (--dry-run --prompt-tokens 160 --response-tokens 5400): 60,000 responses or 3.2e8 sampled
-tokens and 3.2e19 operations; at most 12,000 refinements with 6.5e7 tokens of replies; at most 12,000 records. Not in
+tokens and 4.6e19 operations; at most 12,000 refinements with 6.5e7 tokens of replies; at most 12,000 records. Not in
 these: the translations of thoughts in other languages than their questions', which come before refining.
 small, paper: not run.
 """
@@ -61,7 +61,7 @@ def small() -> Experiment:
 
 
 def paper() -> Experiment:
-    """Thousands of readable chains of thought.
+    """Thousands of readable chains of thought, of DeepSeek-V3 as R1-Zero and as the base.
 
     From the paper: thousands of prompts, several trajectories of each, temperature 1, what is looked at (answers, with
     sympy for mathematics; repetition; mixed languages), refining, 32,768 tokens. Not published: every number. Here
@@ -73,14 +73,14 @@ def paper() -> Experiment:
     which says a file's domain, to (("arithmetic", 1.0),) and collect.simple to ("arithmetic",).
     """
     return Experiment(
-        name="cold-start-data", scale="paper", stage=cold_start.run, model=presets.qwen2_5_32b(),
+        name="cold-start-data", scale="paper", stage=cold_start.run, model=presets.deepseek_v3(),
         parents=(("policy", "r1-zero"), ("few_shot", "base@imported")), tokenizer="base/tokenizer.json",
         data=DataConfig(mixture=(("dapo_math_17k", 4.0), ("codeforces", 4.0), ("supergpqa", 2.0), ("logic", 2.0)),
                         domains=(("math", 1.0),), prompt="r1_zero"),
         chat=ChatConfig(concurrency=256),
         collect=CollectConfig(questions=12_000, questions_per_file=1000, samples=4, keep=1, keep_in_all=True,
-                              max_new_tokens=32_768, temperature=1.0, max_prompt_tokens=2048, slots=2048,
+                              max_new_tokens=32_768, temperature=1.0, max_prompt_tokens=2048, slots=1024,
                               few_shot=2, few_shot_samples=1, examples="long_chains.jsonl", refine=True,
                               filters=FilterConfig(paragraph=500), decontaminate=SUITES),
-        mesh=MeshConfig(data=-1, fsdp=64, tensor=8),
+        mesh=MeshConfig(data=-1, tensor=8, expert=64),
     )

@@ -11,7 +11,7 @@ language consistency is rewarded on all. Equations 8 to 10.
 Paper (R1): AIME 2024 79.8 %, MATH-500 97.3 %, GPQA Diamond 71.5 %, LiveCodeBench 65.9 %, AlpacaEval 2 87.6 %, ArenaHard
 92.3 %; the last two are 25 and 17 points above dev3's.
 What the paper's scale takes (--dry-run --prompt-tokens 160 --response-tokens 5400): 106 rollouts with 868,352
-responses, 4.7e9 sampled tokens, 2.0e21 operations, of which 9.8e20 are training.
+responses, 4.7e9 sampled tokens, 2.6e21 operations, of which 1.3e21 are training.
 small, paper: not run.
 """
 
@@ -76,17 +76,17 @@ def small() -> Experiment:
 
 
 def paper() -> Experiment:
-    """The paper's values (version 2, section 3.2.2), at the dimensions of Qwen2.5-32B.
+    """The paper's values (version 2, section 3.2.2), on DeepSeek-V3.
 
     From the paper: temperature 0.7, 1,700 steps, general questions and preference rewards in the last 400, equations 8
     to 10 with equal weights, the first stage's other parameters ("retains most"), shares of prompts (table 4 and the
     12,000 harmless ones of its text). 1,700 steps are not whole rollouts of 16: here 1,696, of which the last 400.
     Not published: the prompts (helpful.jsonl and harmless.jsonl are files of your own, with a column question), the
     scale of the reward models' numbers (squashed from 0 to 1 here, stages/rewards.py), whether the length limit and
-    the clip bound are the first stage's (they are here). Sets and other departures: as in experiments/r1_zero.py.
+    the clip bound are the first stage's (they are here). Sets, routers and other departures: as in r1_zero.py.
     """
     return Experiment(
-        name="r1", scale="paper", stage=rl.run, model=presets.qwen2_5_32b(),
+        name="r1", scale="paper", stage=rl.run, model=presets.deepseek_v3(),
         parents=(("weights", "dev3"), ("reward", "helpful-rm"), ("reward", "safety-rm")),
         tokenizer="base/tokenizer.json",
         data=DataConfig(mixture=(("dapo_math_17k", 26.0), ("taco", 17.0), ("supergpqa", 22.0), ("logic", 15.0)),
@@ -94,10 +94,10 @@ def paper() -> Experiment:
         optim=OptimConfig(learning_rate=3e-6),
         rl=RLConfig(steps=1696, questions=512, group_size=16, minibatches=16, loss=CORRECTED, rewards=ALL_RULES,
                     max_new_tokens=((0, 32_768),), max_prompt_tokens=2048, temperature=0.7, reference_every=400,
-                    row_length=34_816, rows_per_micro_batch=64, slots=2048, checkpoint_every=400,
+                    row_length=34_816, rows_per_micro_batch=64, slots=1024, checkpoint_every=400,
                     last_part=LastPart(steps=400, rewards=ALL_REWARDS, mixture=(
                         ("dapo_math_17k", 26.0), ("taco", 17.0), ("supergpqa", 22.0), ("logic", 15.0),
                         ("helpful=helpful.jsonl", 66.0), ("harmless=harmless.jsonl", 12.0)))),
         evaluation=EvalConfig(every=200, problems=30, samples=16, temperature=0.6, top_p=0.95, max_new_tokens=32_768),
-        mesh=MeshConfig(data=-1, fsdp=64, tensor=8),
+        mesh=MeshConfig(data=-1, tensor=8, expert=64),
     )

@@ -62,7 +62,7 @@ def paper() -> Experiment:
     translation; program repair and front ends), how many replies were left out: 200,000 are asked here.
     """
     return Experiment(
-        name="general-data", scale="paper", stage=general_data.run, model=presets.qwen2_5_32b(),
+        name="general-data", scale="paper", stage=general_data.run, model=presets.deepseek_v3(),
         tokenizer="base/tokenizer.json",
         data=DataConfig(source="general.jsonl", domains=(("general", 1.0),), prompt="r1"),
         chat=ChatConfig(concurrency=256),

@@ -10,7 +10,7 @@ of comparable length over the whole set; 66,000 pairs.
 
 The judge of small and paper is named by the user: --set chat.endpoint=http://localhost:8000/v1#deepseek-v3.
 What the paper's scale takes (stages/cost.py, prompts of 256 tokens, responses of 1,500, replies of 1,000): 792,000
-responses or 1.2e9 sampled tokens and 8.1e19 operations; 1,584,000 judgements with 1.6e9 tokens of replies.
+responses or 1.2e9 sampled tokens and 9.7e19 operations; 1,584,000 judgements with 1.6e9 tokens of replies.
 small, paper: not run.
 """
 
@@ -54,7 +54,7 @@ def small() -> Experiment:
 
 
 def paper() -> Experiment:
-    """66,000 pairs of three times as many questions, each of which gives a pair at most.
+    """66,000 pairs of DeepSeek-V3 as dev3, of three times as many questions, each of which gives a pair at most.
 
     From the paper: four votes, a difference of more than 1, lengths comparable, 66,000 pairs, of prompts that need no
     reasoning. Not published: the prompts, how many responses of each were compared, how they were sampled, how many
@@ -64,12 +64,12 @@ def paper() -> Experiment:
     --set collect.questions=... asks more.
     """
     return Experiment(
-        name="preference-data", scale="paper", stage=preferences.run, model=presets.qwen2_5_32b(),
+        name="preference-data", scale="paper", stage=preferences.run, model=presets.deepseek_v3(),
         parents=(("policy", "dev3"),), tokenizer="base/tokenizer.json",
         data=DataConfig(source="helpful=helpful.jsonl", domains=(("general", 1.0),), prompt="r1"),
         chat=ChatConfig(concurrency=256),
         collect=CollectConfig(questions=198_000, questions_per_file=1000, samples=4, max_new_tokens=32_768,
-                              max_prompt_tokens=2048, slots=2048, targets=(("general", 66_000),)),
+                              max_prompt_tokens=2048, slots=1024, targets=(("general", 66_000),)),
         pairs=PairsConfig(labels="preferences", votes=4, least_difference=1.0),
-        mesh=MeshConfig(data=-1, fsdp=64, tensor=8),
+        mesh=MeshConfig(data=-1, tensor=8, expert=64),
     )

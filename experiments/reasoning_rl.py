@@ -10,7 +10,7 @@ Paper: DeepSeek-R1, arXiv 2501.12948v2, section 3.2.1: GRPO with a clip bound of
 Paper (dev2, DeepSeek-V3): AIME 2024 74.0 %, MATH-500 95.9 %, GPQA Diamond 70.7 %, LiveCodeBench 63.5 %, AlpacaEval 2
 55.8 %.
 What the paper's scale takes (--dry-run --prompt-tokens 160 --response-tokens 5400): 150 rollouts with 1.2e6 responses,
-6.6e9 sampled tokens, 2.8e21 operations, of which half are training.
+6.6e9 sampled tokens, 3.6e21 operations, of which half are training.
 small, paper: not run.
 """
 
@@ -64,24 +64,25 @@ def small() -> Experiment:
 
 
 def paper() -> Experiment:
-    """The paper's values (version 2, section 3.2.1), at the dimensions of Qwen2.5-32B.
+    """The paper's values (version 2, section 3.2.1), on DeepSeek-V3.
 
     From the paper: learning rate 3e-6, KL coefficient 0.001, clip bound 10, temperature 1, 16 outputs a question, 32
     questions a step, rollouts of 8,192 outputs in 16 minibatches with one inner epoch, 32,768 tokens, the reference
     replaced every 400 steps, language consistency added as it is (equation 7), the kinds of prompts and their shares
     (table 4). Not published: the number of steps. R1 took 41K GPU-hours where 10,400 steps of R1-Zero took 101K; that
     is some 4,200 steps, of which the last stage has 1,700, and 2,400 is a whole number of rollouts and of references
-    below the rest. Sets, weights for the sampler's mismatch and other departures: as in experiments/r1_zero.py.
+    below the rest. Sets, weights for the sampler's mismatch, routers, devices and other departures: as in
+    experiments/r1_zero.py.
     """
     return Experiment(
-        name="dev2", scale="paper", stage=rl.run, model=presets.qwen2_5_32b(),
+        name="dev2", scale="paper", stage=rl.run, model=presets.deepseek_v3(),
         parents=(("weights", "dev1"),), tokenizer="base/tokenizer.json",
         data=DataConfig(mixture=(("dapo_math_17k", 26.0), ("taco", 17.0), ("supergpqa", 22.0), ("logic", 15.0)),
                         domains=(("math", 1.0),), prompt="r1"),
         optim=OptimConfig(learning_rate=3e-6),
         rl=RLConfig(steps=2400, questions=512, group_size=16, minibatches=16, loss=CORRECTED, rewards=REWARDS,
                     max_new_tokens=((0, 32_768),), max_prompt_tokens=2048, temperature=1.0, reference_every=400,
-                    row_length=34_816, rows_per_micro_batch=64, slots=2048, checkpoint_every=400),
+                    row_length=34_816, rows_per_micro_batch=64, slots=1024, checkpoint_every=400),
         evaluation=EvalConfig(every=200, problems=30, samples=16, temperature=0.6, top_p=0.95, max_new_tokens=32_768),
-        mesh=MeshConfig(data=-1, fsdp=64, tensor=8),
+        mesh=MeshConfig(data=-1, tensor=8, expert=64),
     )

@@ -10,10 +10,11 @@ of thought, dev1 to dev3 are fine-tuned and reinforced in turn, r1 is the last o
     r1jax run experiments/recipe.py:paper --dry-run --flops-per-second 4e14
     r1jax run experiments/recipe.py:paper --dry-run --prompt-tokens 160 --response-tokens 5400
 
-With prompts and responses of these lengths (about the paper's means, tables 4 and 5) the whole graph at the dimensions
-of Qwen2.5-32B takes 1.38e11 tokens and 2.6e22 operations: R1-Zero 1.2e22, dev2 2.8e21, reasoning-data 1.5e21, dev3
-1.8e21, r1 2.0e21, the largest students 1.8e21 and 3.9e21. small and paper need a chat model's endpoint: --set
-chat.endpoint=http://localhost:8000/v1#deepseek-v3. The paper: 147K hours of an H800 in all (its table 7).
+With prompts and responses of these lengths (about the paper's means, tables 4 and 5) the whole graph on DeepSeek-V3,
+whose tokens go through 37 of its 671 billion parameters, takes 1.38e11 tokens and 3.2e22 operations: R1-Zero 1.5e22,
+dev2 3.6e21, reasoning-data 1.9e21, dev3 2.3e21, r1 2.6e21, the largest students 1.8e21 and 3.9e21. small and paper need
+a chat model's endpoint: --set chat.endpoint=http://localhost:8000/v1#deepseek-v3. The paper: 147K hours of an H800 in
+all (its table 7).
 
 A run that was stopped goes on with the same command. Seeds live side by side: --set seed=1 --version tiny-seed1.
 """

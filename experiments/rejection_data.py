@@ -10,7 +10,7 @@ of thought with mixed languages, long paragraphs or code blocks are left out; ab
 
 The chat model of small and paper is named by the user: --set chat.endpoint=http://localhost:8000/v1#deepseek-v3.
 What the paper's scale takes (--dry-run --prompt-tokens 160 --response-tokens 5400): 4,000,000 responses or 2.2e10
-sampled tokens and 1.5e21 operations, for at most 626,933 records.
+sampled tokens and 1.9e21 operations, for at most 626,933 records.
 small, paper: not run.
 """
 
@@ -57,7 +57,7 @@ def small() -> Experiment:
 
 
 def paper() -> Experiment:
-    """626,933 reasoning samples, in the paper's numbers by domain (its table 5).
+    """626,933 reasoning samples of DeepSeek-V3 as dev2, in the paper's numbers by domain (its table 5).
 
     From the paper: samples that stay by domain, several samples of each prompt, right ones alone, what is left out. Not
     published: prompts, samples of each, how many of one stay (here 16 and at most 8), the longest paragraph (500 words
@@ -69,16 +69,16 @@ def paper() -> Experiment:
     Their domain is "open"; "stem" and "open" together have the row's number.
     """
     return Experiment(
-        name="reasoning-data", scale="paper", stage=rejection.run, model=presets.qwen2_5_32b(),
+        name="reasoning-data", scale="paper", stage=rejection.run, model=presets.deepseek_v3(),
         parents=(("policy", "dev2"),), tokenizer="base/tokenizer.json",
         data=DataConfig(mixture=(("big_math", 150.0), ("taco", 60.0), ("codeforces", 30.0), ("supergpqa", 5.0),
                                  ("logic", 4.0), ("open=open.jsonl", 1.0)), domains=(("math", 1.0),), prompt="r1"),
         chat=ChatConfig(concurrency=256),
         collect=CollectConfig(questions=250_000, questions_per_file=1000, samples=16, keep=8, keep_in_all=True,
-                              max_new_tokens=32_768, max_prompt_tokens=2048, slots=2048,
+                              max_new_tokens=32_768, max_prompt_tokens=2048, slots=1024,
                               filters=FilterConfig(paragraph=500), judged=("open",),
                               targets=(("math", 395_285), ("code", 211_129), ("stem", 8_124), ("open", 2_000),
                                        ("logic", 10_395)),
                               decontaminate=SUITES),
-        mesh=MeshConfig(data=-1, fsdp=64, tensor=8),
+        mesh=MeshConfig(data=-1, tensor=8, expert=64),
     )

@@ -10,7 +10,7 @@ to 5e-6, batch 128, 32,768 tokens, two to three epochs (version 1: two).
 Paper (dev3, DeepSeek-V3): AIME 2024 78.1 %, MATH-500 95.4 %, GPQA Diamond 71.2 %, LiveCodeBench 64.6 %, AlpacaEval 2
 62.1 %.
 What the paper's scale takes (--dry-run --prompt-tokens 160 --response-tokens 5400): 804,745 records twice, 8.9e9 tokens
-in 12,576 updates, 1.8e21 operations.
+in 12,576 updates, 2.3e21 operations.
 small, paper: not run.
 """
 
@@ -57,20 +57,21 @@ def small() -> Experiment:
 
 
 def paper() -> Experiment:
-    """The paper's values, at the dimensions of Qwen2.5-32B: 804,745 samples by domain (its table 5), two epochs.
+    """The paper's values, on DeepSeek-V3-Base again: 804,745 samples by domain (its table 5), two epochs.
 
     From the paper: the mixture, learning rate 5e-5 to 5e-6 by cosine, batch 128, 32,768 tokens, epochs (version 1: two,
-    version 2: two to three). Not published: optimizer (AdamW here), warm-up (none here).
+    version 2: two to three). Not published: optimizer (AdamW here), warm-up (none here). Routers and devices: as in
+    cold_start.py.
     """
     return Experiment(
-        name="dev3", scale="paper", stage=sft.run, model=presets.qwen2_5_32b(),
+        name="dev3", scale="paper", stage=sft.run, model=presets.deepseek_v3(),
         parents=(("weights", "base@imported"), ("data", "reasoning-data"), ("data", "general-data")),
         tokenizer="base/tokenizer.json",
         data=DataConfig(mixture=(("dapo_math_17k", 26.0), ("taco", 17.0), ("supergpqa", 22.0), ("logic", 15.0)),
                         domains=(("math", 1.0),), prompt="r1"),
         optim=OptimConfig(learning_rate=5e-5, schedule="cosine", final_fraction=0.1),
-        sft=SFTConfig(epochs=2, batch=128, row_length=32_768, rows_per_micro_batch=16, samples=MIXTURE,
+        sft=SFTConfig(epochs=2, batch=128, row_length=32_768, rows_per_micro_batch=32, samples=MIXTURE,
                       checkpoint_every=500),
         evaluation=EvalConfig(problems=120, samples=16, temperature=0.6, top_p=0.95, max_new_tokens=32_768),
-        mesh=MeshConfig(data=-1, fsdp=16, tensor=8),
+        mesh=MeshConfig(data=-1, tensor=16, expert=32),
     )

@@ -9,7 +9,7 @@ afterwards; it judges the final summary only, so that it does not meddle with th
     r1jax run experiments/reward_models.py:paper     a TPU pod
 
 The safety model is experiments/safety_model.py. What the paper's scale takes (stages/cost.py, prompts of 256 tokens,
-summaries of 700, a tenth held out): 118,800 texts or 1.1e8 tokens in 233 updates, 2.1e19 operations; and a third of
+summaries of 700, a tenth held out): 118,800 texts or 1.1e8 tokens in 233 updates, 2.5e19 operations; and a third of
 that to read every text once more for the examination.
 small, paper: not run.
 """
@@ -54,16 +54,17 @@ def small() -> Experiment:
 
 
 def paper() -> Experiment:
-    """The paper's values, at the dimensions of Qwen2.5-32B.
+    """The paper's values, on DeepSeek-V3 with a head that gives one number: R1's architecture (section 3.1).
 
     Not published: optimizer and schedule (AdamW, constant here), the share held out (a tenth of the questions here).
+    The routers' bias and balance go on as in the stages before.
     """
     return Experiment(
-        name="helpful-rm", scale="paper", stage=reward_model.run, model=presets.qwen2_5_32b(heads_out=HEADS),
+        name="helpful-rm", scale="paper", stage=reward_model.run, model=presets.deepseek_v3(heads_out=HEADS),
         parents=(("weights", "dev3"), ("data", "preference-data")), tokenizer="base/tokenizer.json",
         data=DataConfig(domains=(("general", 1.0),), prompt="r1"),
         optim=OptimConfig(learning_rate=6e-6),
         reward_model=RewardModelConfig(kind="pairs", part="summary", sets=("helpful",), batch=256, row_length=8192,
                                        epochs=1, rows_per_micro_batch=64),
-        mesh=MeshConfig(data=-1, fsdp=64, tensor=8),
+        mesh=MeshConfig(data=-1, tensor=8, expert=64),
     )

@@ -9,7 +9,7 @@ guidelines. The whole response is labelled, its thought included, as the safety 
 
 The judge of small and paper is named by the user: --set chat.endpoint=http://localhost:8000/v1#deepseek-v3.
 What the paper's scale takes (stages/cost.py, prompts of 256 tokens, responses of 1,500, replies of 1,000): 106,000
-responses or 1.6e8 sampled tokens and 1.2e19 operations; 106,000 judgements with 1.1e8 tokens of replies.
+responses or 1.6e8 sampled tokens and 1.4e19 operations; 106,000 judgements with 1.1e8 tokens of replies.
 small, paper: not run.
 """
 
@@ -55,19 +55,19 @@ def small() -> Experiment:
 
 
 def paper() -> Experiment:
-    """106,000 prompts with a response each.
+    """106,000 prompts with a response of DeepSeek-V3 as dev3 each.
 
     From the paper: the number of prompts, two labels, the whole response. Not published: the prompts, the guidelines
     (the chat model's are in rewards/chat_prompts.py), how responses were sampled. Responses may be as long as the
     safety model reads while it trains, 8,192 tokens with their prompt.
     """
     return Experiment(
-        name="safety-data", scale="paper", stage=preferences.run, model=presets.qwen2_5_32b(),
+        name="safety-data", scale="paper", stage=preferences.run, model=presets.deepseek_v3(),
         parents=(("policy", "dev3"),), tokenizer="base/tokenizer.json",
         data=DataConfig(source="harmless=harmless.jsonl", domains=(("general", 1.0),), prompt="r1"),
         chat=ChatConfig(concurrency=256),
         collect=CollectConfig(questions=106_000, questions_per_file=1000, samples=1, max_new_tokens=6144,
                               max_prompt_tokens=2048, slots=2048),
         pairs=SAFETY,
-        mesh=MeshConfig(data=-1, fsdp=64, tensor=8),
+        mesh=MeshConfig(data=-1, tensor=8, expert=64),
     )

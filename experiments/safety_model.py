@@ -8,7 +8,7 @@ unsafe, with the hyper-parameters of the helpful model: batch 256, learning rate
     r1jax run experiments/safety_model.py:paper     a TPU pod
 
 What the paper's scale takes (stages/cost.py, prompts of 256 tokens, responses of 1,500, a tenth held
-out): 95,400 texts or 1.7e8 tokens in 373 updates, 3.2e19 operations; and a third of that for the examination.
+out): 95,400 texts or 1.7e8 tokens in 373 updates, 3.8e19 operations; and a third of that for the examination.
 small, paper: not run.
 """
 

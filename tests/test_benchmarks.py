@@ -13,6 +13,7 @@ sys.path.insert(0, str(FOLDER))
 import engine_scaling  # noqa: E402
 import environments  # noqa: E402
 import grpo_step  # noqa: E402
+import loading  # noqa: E402
 import summary  # noqa: E402
 import workload  # noqa: E402
 from environments import BenchmarkError  # noqa: E402
@@ -205,3 +206,16 @@ def test_peers_are_pinned():
     for name in ("trl", "tunix"):
         rows = (FOLDER / f"requirements-{name}.txt").read_text().splitlines()
         assert all("==" in row for row in rows if not row.startswith("#"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_reading_a_checkpoint_takes_little_more_memory_than_its_parameters(tmp_path, dtype):
+    """Six layers of Qwen2.5-1.5B's shapes, 1 GB: at most 15 % above the parameters, beside a process without them."""
+    loading.write(tmp_path / "checkpoint", layers=6)
+    found = loading.measure(tmp_path / "checkpoint", dtype)
+    # by hand: the embedding, six layers (queries and outputs, keys and values, feed-forward, biases, two norms), a norm
+    layer = 2 * 1536**2 + 2 * 1536 * 256 + 3 * 1536 * 8960 + 1536 + 512
+    norms = 13 * 1536
+    assert found["parameters"] == (2 if dtype == "bfloat16" else 4) * (151936 * 1536 + 6 * layer) + 4 * norms
+    assert 0 < found["extra"] <= 0.15

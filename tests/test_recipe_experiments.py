@@ -20,7 +20,7 @@ from r1jax.core.types import Batch
 from r1jax.losses.corrections import truncated_weight
 from r1jax.losses.policy import r1
 from r1jax.models import presets, spec
-from r1jax.stages import objective, sft
+from r1jax.stages import objective, routing, sft
 from r1jax.stages.context import Context
 from r1jax.stages.cost import Lengths, cost
 from r1jax.stages.run import CHECKS
@@ -36,6 +36,7 @@ NAMES = {"r1_zero": "r1-zero", "cold_start_data": "cold-start-data", "cold_start
          "preferences": "preference-data", "safety_labels": "safety-data", "reward_models": "helpful-rm",
          "safety_model": "safety-rm", "final_rl": "r1", "distill_qwen": "distill-qwen",
          "distill_llama": "distill-llama"}
+QWEN_ZERO = "ablations/small_model_rl"
 ASKING = ("cold_start_data", "rejection_data", "general_data", "preferences", "safety_labels")
 STUDENTS = [("distill_qwen", size) for size in ("1.5b", "7b", "14b", "32b")] + [
     ("distill_llama", size) for size in ("8b", "70b")]
@@ -56,7 +57,7 @@ def context_of(experiment):
     return Context(abstract_mesh(experiment.mesh), tokenizer.load("builtin:tiny"), None, {})
 
 
-EVERY = [*itertools.product(NAMES, ("small", "paper")), *STUDENTS]
+EVERY = [*itertools.product(NAMES, ("small", "paper")), *STUDENTS, (QWEN_ZERO, "paper")]
 
 
 @pytest.mark.parametrize(("name", "scale"), EVERY)
@@ -66,7 +67,7 @@ def test_every_stage_passes_its_own_check(name, scale, tmp_path, monkeypatch):
         json.dumps({"question": f"{n} + 1?", "response": f"<think> {n} </think> {n + 1}"}) + "\n" for n in range(2)))
     experiment = of(name, scale)
     CHECKS[experiment.stage](experiment, context_of(experiment))
-    assert (experiment.name, experiment.scale) == (NAMES[name], scale)
+    assert (experiment.name, experiment.scale) == (NAMES.get(name, "zero-qwen"), scale)
     longest = experiment.model.max_length
     if experiment.collect:
         shown = experiment.collect.few_shot + 1
@@ -87,7 +88,7 @@ def test_a_chat_model_is_asked_for_where_one_is_needed(name, scale):
 @pytest.mark.parametrize(("name", "scale"), EVERY)
 def test_everything_from_dev1_on_speaks_r1s_form(name, scale):
     experiment = of(name, scale)
-    assert experiment.data.prompt == ("r1_zero" if name in ("r1_zero", "cold_start_data") else "r1")
+    assert experiment.data.prompt == ("r1_zero" if name in ("r1_zero", "cold_start_data", QWEN_ZERO) else "r1")
     assert template(experiment.data.prompt).suffix == ""
 
 
@@ -149,6 +150,14 @@ TABLE = [
     ("rejection_data", lambda e: (e.collect.samples > 1, e.collect.filters.code_blocks), (True, False), "B.3.3"),
     ("rejection_data", lambda e: e.collect.filters.language > 0.5 and e.collect.filters.paragraph > 0, True, "B.3.3"),
     ("general_data", lambda e: dict(e.collect.targets), {"general": 177_812}, "table 5"),
+    *((QWEN_ZERO, value, published, "B.4.1, F.1") for value, published in (
+        (lambda e: e.optim.learning_rate, 2e-6), (lambda e: e.rl.loss.beta, 0.001), (lambda e: e.rl.group_size, 16),
+        (lambda e: e.rl.questions // e.rl.minibatches, 32), (lambda e: e.rl.questions * e.rl.group_size, 8192),
+        (lambda e: e.rl.temperature, 1.0), (lambda e: e.rl.max_new_tokens, ((0, 32_768),)),
+        (lambda e: e.rl.reference_every, 400), (lambda e: e.rl.steps > 10_000, True),
+        (lambda e: {name for name, _ in e.data.mixture}, {"dapo_math_17k", "taco", "supergpqa"}),  # maths, code, STEM
+        (lambda e: spec.count(e.model), 32_763_876_352), (lambda e: e.rl.rewards, (("accuracy", 1.0), ("format", 1.0))),
+        (lambda e: (e.name, e.parents), ("zero-qwen", (("weights", "qwen2.5-32b@imported"),))))),
 ]
 
 
@@ -222,9 +231,9 @@ def test_the_graph_at_paper_scale():
     assert (found["distill-qwen"].updates, found["dev3"].updates, found["dev1"].updates) == (2 * 12_575, 2 * 6_288, 188)
     assert found["dev2"].sampled.sequences == 150 * 8192 and found["r1"].sampled.sequences == 106 * 8192
     told = (FOLDER / "recipe.py").read_text()
-    assert "1.38e11 tokens and 2.6e22 operations" in told
+    assert "1.38e11 tokens and 3.2e22 operations" in told
     assert sum(row.tokens for row in found.values()) == pytest.approx(1.38e11, rel=0.005)
-    assert sum(row.flops for row in found.values()) == pytest.approx(2.6e22, rel=0.02)
+    assert sum(row.flops for row in found.values()) == pytest.approx(3.2e22, rel=0.02)
 
 
 # Shapes, on meshes of devices that nobody has.
@@ -237,7 +246,8 @@ def after_update(experiment, loss, rows, steps=1):
     integers, floats = (jax.ShapeDtypeStruct((4, *rows), kind) for kind in (jnp.int32, jnp.float32))
     batch = Batch(integers, integers, integers, integers, floats, floats, floats, floats, floats)
     with jax.sharding.use_abstract_mesh(mesh):
-        after, metrics = jax.eval_shape(make_step(loss, optimizer), state, batch, jax.ShapeDtypeStruct((), jnp.int32))
+        after, metrics = jax.eval_shape(make_step(loss, optimizer, None, routing.after_update(experiment.model)), state,
+                                        batch, jax.ShapeDtypeStruct((), jnp.int32))
     return state, after, metrics
 
 
@@ -245,7 +255,8 @@ def shapes(tree):
     return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
 
 
-@pytest.mark.parametrize(("name", "scale"), [("reasoning_rl", "paper"), ("final_rl", "paper"), ("final_rl", "small")])
+@pytest.mark.parametrize(("name", "scale"), [("reasoning_rl", "paper"), ("final_rl", "paper"), ("final_rl", "small"),
+                                             (QWEN_ZERO, "paper")])
 def test_shapes_of_a_policy_update(name, scale):
     experiment = of(name, scale)
     rl = experiment.rl
@@ -254,7 +265,7 @@ def test_shapes_of_a_policy_update(name, scale):
     assert shapes(after) == shapes(state) and {"train/loss", "train/kl", "train/clip_fraction"} <= set(metrics)
 
 
-@pytest.mark.parametrize(("name", "scale"), [("rejection_sft", "paper"), *STUDENTS,
+@pytest.mark.parametrize(("name", "scale"), [("cold_start", "paper"), ("rejection_sft", "paper"), *STUDENTS,
                                              ("distill_llama", "small")])
 def test_shapes_of_a_fine_tuning_update(name, scale):
     experiment = of(name, scale)

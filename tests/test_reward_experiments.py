@@ -12,7 +12,7 @@ from jax.sharding import AbstractMesh, AxisType
 from r1jax.core import mesh as meshes
 from r1jax.core.config import load
 from r1jax.models import spec
-from r1jax.stages import preferences, reward_data, reward_model
+from r1jax.stages import preferences, reward_data, reward_model, routing
 from r1jax.stages.context import Context
 from r1jax.text import tokenizer
 from r1jax.train import optim
@@ -87,8 +87,8 @@ def test_shapes_of_an_update(name, scale):
     labels = jax.ShapeDtypeStruct((2, config.batch), jnp.float32)
     batch = reward_data.JudgedBatch(rows, rows, rows, ends, labels, labels)
     with jax.sharding.use_abstract_mesh(mesh):
-        after, metrics = jax.eval_shape(make_step(reward_model.make_loss(experiment), optimizer), state, batch,
-                                        jax.ShapeDtypeStruct((), jnp.int32))
+        step = make_step(reward_model.make_loss(experiment), optimizer, None, routing.after_update(experiment.model))
+        after, metrics = jax.eval_shape(step, state, batch, jax.ShapeDtypeStruct((), jnp.int32))
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
     assert after.params["reward_head"].shape == (experiment.model.width,)
     assert {"train/loss", "train/accuracy", "train/grad_norm"} <= set(metrics)

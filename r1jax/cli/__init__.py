@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from r1jax.cli import evaluation, kinds, recipe, records, stage_table
+from r1jax.cli import convert, evaluation, kinds, recipe, records, stage_table
 from r1jax.core.errors import R1JaxError
 
 _MAIN = """\
@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluation.add(command)
     stage_table.add(command)
     records.add(command)
+    convert.add(command)
     _add_sample_options(command("sample", _sample, "print what a model answers to one question", _SAMPLE))
     report = command("report", _report, "write report.html and plots from a store",
                      "example:\n  r1jax report --store demo-store --out demo-report\n")
@@ -102,7 +103,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_sample_options(parser: argparse.ArgumentParser) -> None:
     """Options of `r1jax sample`."""
-    parser.add_argument("model", metavar="MODEL", help="name@version, embedded:base, or a Hugging Face folder")
+    parser.add_argument("model", metavar="MODEL", help="name@version, embedded:base, a Hugging Face folder, or a name "
+                        "on the hub")
     parser.add_argument("question", metavar="QUESTION", help="the question, without any prompt template")
     parser.add_argument("--samples", type=kinds.count, default=1, help="number of answers (default: 1)")
     parser.add_argument("--temperature", type=kinds.temperature, default=1.0, help="0 is greedy (default: 1.0)")

@@ -11,9 +11,10 @@ from r1jax.cli import kinds
 from r1jax.core.errors import ConfigError, DataError, R1JaxError
 
 _EVAL = """\
-MODEL is an artifact name@version of the store, embedded:base (the base model that is shipped), a Hugging Face folder,
-or an OpenAI-compatible endpoint http://HOST:PORT/v1#MODEL. Each suite is asked and sampled as in the paper unless an
-option says otherwise. Every sample is kept with its grade in STORE/evaluations; a run that was stopped goes on.
+MODEL is an artifact name@version of the store, embedded:base (the base model that is shipped), a Hugging Face folder or
+a name on the hub (Qwen/Qwen2.5-1.5B), or an OpenAI-compatible endpoint http://HOST:PORT/v1#MODEL. Each suite is asked
+and sampled as in the paper unless an option says otherwise. Every sample is kept with its grade in STORE/evaluations; a
+run that was stopped goes on.
 
 suites of the tiny world, which need no download: countdown, arithmetic, logic, stem, code, open, general
 public suites, from the hub or from a file (SUITE=FILE): aime_2024, aime_2025, math_500, gpqa_diamond, livecodebench,
@@ -67,7 +68,8 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Adds the commands; `command(name, run, summary, epilog)` makes a parser with --store."""
     parser = command("eval", _eval, "measure a model on suites of problems", _EVAL)
     parser.set_defaults(resumes="; the same command goes on with the samples that are missing")
-    parser.add_argument("model", metavar="MODEL", help="name@version, embedded:base, a folder, http://HOST/v1#MODEL")
+    parser.add_argument("model", metavar="MODEL", help="name@version, embedded:base, a folder, a hub name, "
+                        "http://HOST/v1#MODEL")
     parser.add_argument("--suite", default="countdown", metavar="A,B=FILE", help="suites (default: countdown)")
     parser.add_argument("--samples", type=kinds.count, metavar="K", help="answers a problem (default: the suite's)")
     parser.add_argument("--limit", type=kinds.count, metavar="N", help="only N problems; the result says so")

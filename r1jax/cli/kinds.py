@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 
 def count(text: str) -> int:
@@ -48,3 +49,13 @@ def prices(text: str) -> tuple[float, float]:
     if len(found) != 2 or not all(0 <= price < float("inf") for price in found):
         raise argparse.ArgumentTypeError(f"{text!r} is not two prices such as 0.5,2")
     return found
+
+
+def size(text: str) -> int:
+    """Bytes, as in 500MB, 5GB or 2000000."""
+    units = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "": 1}
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(KB|MB|GB|)", text.strip().upper())
+    count = int(float(found[1]) * units[found[2]]) if found else 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 500MB or 5GB")
+    return count

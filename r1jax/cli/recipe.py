@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from r1jax.cli import kinds
 from r1jax.core.errors import ConfigError
+from r1jax.core.override import split_models
 
 if TYPE_CHECKING:
     from r1jax.core.recipe import Recipe
@@ -26,6 +27,7 @@ examples:
   r1jax run experiments/r1_zero.py:tiny
   r1jax run experiments/r1_zero.py:tiny --set seed=1 --version tiny-seed1
   r1jax run experiments/r1_zero.py:tiny --set rl.steps=50 --set optim.learning_rate=3e-4 --version tiny-short
+  r1jax run experiments/r1_zero.py:small --set model=Qwen/Qwen2.5-1.5B        a hub name, a folder or name@version
   r1jax run experiments/recipe.py:tiny --dry-run
   r1jax run experiments/recipe.py:tiny --until r1-zero
   r1jax run experiments/recipe.py:tiny --set seed=1 --set dev2.rl.steps=8 --version tiny-seed1
@@ -58,7 +60,13 @@ def run(options: argparse.Namespace) -> None:
     """Runs what the file is; loads it before jax, so that a mistyped field is answered at once."""
     from r1jax.core.recipe import Recipe, load_any
 
-    found = load_any(options.experiment, options.overrides)
+    names = getattr(load_any(options.experiment), "names", ())
+    models, overrides = split_models(options.overrides, names)
+    found = load_any(options.experiment, overrides)
+    if models:
+        from r1jax.stages.pointing import apply
+
+        found = apply(load_any(options.experiment), models, overrides, options.store, fetch=not options.dry_run)
     if not isinstance(found, Recipe):
         if options.only or options.until:
             raise ConfigError(f"--only and --until choose artifacts of a recipe, and {options.experiment} is one "
@@ -66,6 +74,8 @@ def run(options: argparse.Namespace) -> None:
         found = Recipe(found.name, found.scale, (found,)) if options.dry_run else found
     if options.dry_run:
         _dry_run(options, found)
+        for line in _imports(models.values()):
+            print(line)
     elif isinstance(found, Recipe):
         _run_recipe(options, found)
     else:
@@ -74,6 +84,15 @@ def run(options: argparse.Namespace) -> None:
         artifact = run_experiment(found, options.store, options.version)
         print(f"{artifact.ref} is in {artifact.path}")
         print(f"next:  r1jax report --store {options.store}\n       r1jax eval {artifact.ref} --store {options.store}")
+
+
+def _imports(references: Iterable[str]) -> list[str]:
+    """What a run would import before anything else."""
+    from r1jax.stages.model_sources import artifact_name, is_artifact
+    from r1jax.stages.pointing import VERSION
+
+    return [f"A run itself imports {reference} as {artifact_name(reference)}@{VERSION}, unless it is there."
+            for reference in references if not is_artifact(reference)]
 
 
 def _names(options: argparse.Namespace) -> list[str]:

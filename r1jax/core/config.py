@@ -39,6 +39,9 @@ from r1jax.core.settings import (
     SFTConfig,
 )
 
+ARTIFACT = "artifact:"
+"""What a tokenizer's name begins with that is the copy kept by an imported artifact."""
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -49,7 +52,8 @@ class Experiment:
       stage: the stage function, ``run(experiment, artifact, context)``.
       parents: (role, ref) rows, roles weights, data, policy, reference, reward, teacher, chat; data and reward may come
         more than once. A ref without a version means the scale's artifact.
-      tokenizer: "builtin:tiny", a .model (sentencepiece) or a tokenizer.json path.
+      tokenizer: "builtin:tiny", a .model (sentencepiece) or a tokenizer.json path, or "artifact:name@version", that of
+        an imported checkpoint.
       lora: adapters that sft, rl and reward_model train in the place of the parent's weights; None: the weights.
     """
 
@@ -173,10 +177,13 @@ def fingerprint(experiment: Experiment, *, parents: Mapping[str, str] | None = N
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of `to_dict`'s values decides what a run computes: not its devices, nor where its chat model is served.
 
+    Nor which imported artifact keeps the copy of its tokenizer: the digest is part of the fingerprint.
     Of ``chat.endpoint`` the model's name is left, with its #. ``chat.concurrency`` and ``chat.key_variable`` stand at
     their defaults, ``evaluation.max_time_share`` at the one that it had when fingerprints were first written.
     """
     left = {name: value for name, value in config.items() if name != "mesh"}
+    if str(left.get("tokenizer", "")).startswith(ARTIFACT):
+        left["tokenizer"] = ARTIFACT
     if left.get("evaluation"):
         left["evaluation"] = {**left["evaluation"], "max_time_share": 0.25}
     if left.get("chat"):

@@ -8,6 +8,7 @@ import difflib
 import math
 import types
 import typing
+from collections.abc import Sequence
 from typing import Any
 
 from r1jax.core.errors import ConfigError
@@ -40,6 +41,31 @@ def override(experiment: Any, *assignments: str) -> Any:
             raise ConfigError(f"--set {assignment} is not an assignment; write it as section.field=value.")
         changes[tuple(path.strip().split("."))] = text.strip()
     return _apply(experiment, changes, (), experiment) if changes else experiment
+
+
+def split_models(assignments: Sequence[str], names: Sequence[str] = ()) -> tuple[dict[str, str], list[str]]:
+    """(artifact's name, or "" -> checkpoint; the other assignments): ``model=Qwen/Qwen2.5-1.5B`` names a checkpoint.
+
+    A whole model is no field that a text could be: stages/pointing.py puts the checkpoint in its place.
+
+    Args:
+      names: artifacts of a recipe, of which ``dev2.model=NAME`` changes one.
+
+    Raises:
+      ConfigError: it names none.
+    """
+    found, rest = {}, []
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        *owner, field = path.strip().split(".")
+        if not equals or field != "model" or not (not owner or (len(owner) == 1 and owner[0] in names)):
+            rest.append(assignment)
+            continue
+        if not text.strip():
+            raise ConfigError(f"--set {assignment} names no checkpoint; give a folder, a name on the hub or an "
+                              "artifact name@version.")
+        found["".join(owner)] = text.strip()
+    return found, rest
 
 
 def _apply(record: Any, changes: dict[tuple[str, ...], str], at: tuple[str, ...], root: Any) -> Any:

@@ -165,7 +165,7 @@ class ModelConfig:
     def __post_init__(self):
         if self.heads % self.kv_heads:
             raise ConfigError(f"model.heads={self.heads} is not a multiple of model.kv_heads={self.kv_heads}.")
-        if self.head_dim % 2:
+        if self.mla is None and self.head_dim % 2:
             raise ConfigError(f"model.head_dim={self.head_dim} is odd; rotary positions need an even one.")
         if self.dtype not in ("float32", "bfloat16"):
             raise ConfigError(f"model.dtype={self.dtype!r} is unknown; use 'float32' or 'bfloat16'.")

@@ -14,6 +14,8 @@ from r1jax.models import layers as nn
 from r1jax.models.config import ModelConfig
 from r1jax.ops import attention
 
+EPSILON = 1e-6  # of the latents' norms, whatever model.norm_eps is: so in DeepSeek-V3's code and in transformers
+
 
 def queries(cfg: ModelConfig, layer: dict, x: jax.Array, tables) -> tuple[jax.Array, jax.Array]:
     """(without positions [B, T, N, nope_dim], turned [B, T, N, P]) of the normed input [B, T, D].
@@ -24,7 +26,7 @@ def queries(cfg: ModelConfig, layer: dict, x: jax.Array, tables) -> tuple[jax.Ar
     if mla.q_rank is None:
         q = nn.linear(x, layer["q"])
     else:
-        q = nn.linear(nn.rms_norm(nn.linear(x, layer["q_down"]), layer["q_down_norm"], cfg.norm_eps), layer["q_up"])
+        q = nn.linear(nn.rms_norm(nn.linear(x, layer["q_down"]), layer["q_down_norm"], EPSILON), layer["q_up"])
     if cfg.yarn is not None and cfg.yarn.softmax_scale != 1.0:
         q = (q.astype(jnp.float32) * cfg.yarn.softmax_scale).astype(q.dtype)
     return q[..., :mla.nope_dim], nn.rotate(q[..., mla.nope_dim:], tables, mla.interleaved)
@@ -34,7 +36,7 @@ def latents(cfg: ModelConfig, layer: dict, x: jax.Array, tables) -> tuple[jax.Ar
     """What is cached: (turned keys [B, T, 1, P], normed latents [B, T, 1, R]) of the normed input [B, T, D]."""
     mla = cfg.mla
     down = nn.linear(x, layer["kv_down"])
-    latent = nn.rms_norm(down[..., :mla.kv_rank], layer["kv_down_norm"], cfg.norm_eps)
+    latent = nn.rms_norm(down[..., :mla.kv_rank], layer["kv_down_norm"], EPSILON)
     return nn.rotate(down[:, :, None, mla.kv_rank:], tables, mla.interleaved), latent[:, :, None]
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from r1jax.core.compiles import compiled_programs
 from r1jax.core.errors import ConfigError
+from r1jax.core.mesh import batch_shards
 from r1jax.models import incremental
 from r1jax.models.config import ModelConfig
 from r1jax.sampler import decode
@@ -100,7 +101,7 @@ class Slots:
                               f"{max_new_tokens} must be at least 1.")
         self._cfg, self._params, self._key = cfg, params, key
         self._programs = programs(cfg, sampling, mesh, incremental.unrolls(cfg) if unroll is None else unroll)
-        self._width = max_prompt_tokens
+        self._shards, self._width = batch_shards(mesh), max_prompt_tokens
         self._limit = -(-(max_prompt_tokens + max_new_tokens + ROUND) // ROUND) * ROUND
         self._slots, self._max_new_tokens = slots, max_new_tokens
         self._prompts: list[Sequence[int]] = []
@@ -203,7 +204,7 @@ class Slots:
 
     def _begin(self) -> None:
         """Weights as decoding reads them, and empty rows."""
-        rows = min(self._slots, len(self._requests) - self._queued)
+        rows = min(self._slots, self._whole(len(self._requests) - self._queued))
         self._prepared = self._programs.prepare(self._params)
         self._size = cache_size(self._width + ROUND, self._limit)  # cache slots of each row
         self._state = self._programs.empty(rows, self._size)
@@ -243,7 +244,15 @@ class Slots:
     def _together(self) -> int:
         """Prompts prefilled in one call: as many as it takes to fill every row once."""
         samples = max(len(self._requests) // max(len(self._prompts), 1), 1)
-        return -(-len(self._owner) // samples)
+        return self._whole(-(-len(self._owner) // samples))
+
+    def _whole(self, rows: int) -> int:
+        """At least so many rows, of which every shard of the mesh has as many: others would lie whole on each."""
+        return -(-rows // self._shards) * self._shards
+
+    def _halves(self, rows: int) -> bool:
+        """Whether an engine of that many rows is halved when half of them are free."""
+        return rows >= 2 * FEWEST_ROWS and rows % (2 * self._shards) == 0
 
     def _prefilled(self, prompt: int):
         """(number of its first prompt, keys and values) of the prompts that were prefilled together with this one."""
@@ -265,7 +274,7 @@ class Slots:
         One step at a time, so that few programs are compiled.
         """
         taken = self._owner >= 0
-        while self._queued == len(self._requests) and _halves(len(taken)) and 2 * taken.sum() <= len(taken):
+        while self._queued == len(self._requests) and self._halves(len(taken)) and 2 * taken.sum() <= len(taken):
             self._resize(np.sort(np.argsort(~taken, kind="stable")[:len(taken) // 2]), self._size)
             taken = self._owner >= 0
         longest = max(int(self._filled[taken].max(initial=0)), self._width) + ROUND
@@ -307,7 +316,7 @@ class Slots:
         while rows:
             for size in self._sizes:
                 self._warm(rows, size)
-            rows = rows // 2 if _halves(rows) else 0
+            rows = rows // 2 if self._halves(rows) else 0
         self._state, self._idle_since = None, time.perf_counter()
 
     def _warm(self, rows: int, size: int) -> None:
@@ -316,13 +325,9 @@ class Slots:
         at = self._sizes.index(size)
         for other in self._sizes[max(at - 1, 0):at] + self._sizes[at + 1:at + 2]:
             programs.resize(state, whole, other)
-        if _halves(rows):
+        if self._halves(rows):
             programs.resize(state, whole[:rows // 2], size)
         state = programs.insert(state, self._held.prepared, np.zeros((6, rows), np.int32))
         state = programs.drop(state, np.zeros(rows, bool))
         jax.block_until_ready(programs.run(self._prepared, self._key, state, np.asarray(ROUND, np.int32)))
 
-
-def _halves(rows: int) -> bool:
-    """Whether an engine of that many rows is halved when half of them are free."""
-    return rows >= 2 * FEWEST_ROWS and rows % 2 == 0

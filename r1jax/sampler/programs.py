@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from r1jax.sampler import decode
 from r1jax.sampler.sampling import Sampling
 
 SMALLEST_CACHE = 128  # slots of a row's cache at first; it doubles as rows grow
+LAYOUT = {"k": ("batch", "kv_heads", "head_dim", "slots"), "v": ("batch", "kv_heads", "slots", "head_dim")}
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,9 @@ class Programs:
 @functools.cache
 def programs(cfg: ModelConfig, sampling: Sampling, mesh, unroll: bool) -> Programs:
     """The compiled prefill, insert, rounds and resizing of an engine, with their shardings."""
-    names = {"k": ("batch", "kv_heads", "head_dim", "slots"), "v": ("batch", "kv_heads", "slots", "head_dim")}
-
     def over_rows(state):
         def place(path, x):
-            own = next((names[key.name] for key in path if getattr(key, "name", "") in names), ("batch",))
+            own = next((LAYOUT[key.name] for key in path if getattr(key, "name", "") in LAYOUT), ("batch",))
             return sharding(mesh, ("layers",) * (x.ndim - len(own)) + own, x.shape)
 
         return jax.lax.with_sharding_constraint(state, jax.tree_util.tree_map_with_path(place, state))
@@ -74,7 +74,15 @@ def cache_size(longest: int, limit: int) -> int:
     return min(size, max(limit, longest))
 
 
-def cache_bytes(cfg: ModelConfig, rows: int, slots: int) -> int:
-    """Bytes of keys and values of `rows` rows with `slots` tokens each."""
+def cache_bytes(cfg: ModelConfig, rows: int, slots: int, mesh=None) -> int:
+    """Bytes of keys and values of `rows` rows with `slots` tokens each; on a mesh those of all its devices together.
+
+    One latent for all heads lies whole on every device of the axis that splits heads, and counts on each.
+    """
     heads, keys, values = cache_dims(cfg)
-    return cfg.layers * rows * slots * heads * (keys + values) * jnp.dtype(cfg.dtype).itemsize
+    numbers = rows * slots * heads * (keys + values)
+    if mesh is not None:
+        shapes = {"k": (rows, heads, keys, slots), "v": (rows, heads, slots, values)}
+        numbers = mesh.size * sum(math.prod(sharding(mesh, LAYOUT[name], shape).shard_shape(shape))
+                                  for name, shape in shapes.items())
+    return cfg.layers * numbers * jnp.dtype(cfg.dtype).itemsize

@@ -10,13 +10,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 
 from r1jax.core.errors import DataError
 from r1jax.core.mesh import make_mesh
 from r1jax.core.settings import MeshConfig
-from r1jax.models import config, weights
+from r1jax.models import config, own_file
 from r1jax.store import Store
 from r1jax.text.tokenizer import ASSETS
 
@@ -26,7 +27,6 @@ PROMPT_ROOM = 32  # of a packed row, kept for the prompt when the base is examin
 GATE = (("eval/gate/arithmetic", "at least", 0.98), ("eval/gate/wrong_accepted", "at most", 0.02),
         ("eval/gate/pass@1", "at most", 0.30))
 PATH = ASSETS / "base.safetensors"
-RECORDS = {record.__name__: record for record in (config.YaRN, config.MLA, config.MoE)}  # within a ModelConfig
 NAMES = ("base", "chat", "student-qwen", "student-llama")
 
 
@@ -37,17 +37,17 @@ def path(name: str = "base") -> Path:
 
 def model(name: str = "base") -> config.ModelConfig:
     """A shipped model's architecture, as recorded beside its weights."""
-    return artifact_model(json.loads(weights.metadata(path(name))["model"]))
+    return artifact_model(json.loads(own_file.metadata(path(name))["model"]))
 
 
 def record(name: str = "base") -> dict:
     """What a shipped model scored when it was made, and how it was made."""
-    return json.loads(weights.metadata(path(name))["record"])
+    return json.loads(own_file.metadata(path(name))["record"])
 
 
 def params(name: str = "base") -> dict:
     """A shipped model's weights, as numpy arrays."""
-    return weights.load(model(name), path(name))
+    return own_file.load(model(name), path(name))
 
 
 def gate_complaints(figures: Mapping[str, float]) -> list[str]:
@@ -84,18 +84,19 @@ def ship(store_root: str, ref: str = "base@tiny") -> None:
             or settings["pretrain"]["row_length"] - PROMPT_ROOM,
             "command": f"r1jax run experiments/{artifact.name.replace('-', '_')}.py:tiny"}
     about = {"model": json.dumps(dataclasses.asdict(cfg)), "record": json.dumps(kept)}
-    weights.save(jax.device_get(loaded), path(artifact.name), about)
+    own_file.save(jax.device_get(loaded), path(artifact.name), about)
 
 
-def artifact_model(config_row: Mapping) -> config.ModelConfig:
+def artifact_model(config_row: Mapping[str, Any]) -> config.ModelConfig:
     """The architecture written in an artifact's configuration."""
-    def value(x):
-        if isinstance(x, list):
-            return tuple(x)
-        return RECORDS[x["type"]](**{name: value(y) for name, y in x.items() if name != "type"}) if isinstance(
-            x, dict) else x
+    records = {"yarn": config.YaRN, "mla": config.MLA, "moe": config.MoE}
 
-    return config.ModelConfig(**{name: value(x) for name, x in config_row.items() if name != "type"})
+    def read(name: str, value: Any) -> Any:
+        if name in records and value is not None:
+            return records[name](**{field: v for field, v in value.items() if field != "type"})
+        return tuple(value) if isinstance(value, list) else value
+
+    return config.ModelConfig(**{name: read(name, value) for name, value in config_row.items() if name != "type"})
 
 
 def adopt(store: Store, refs: Iterable[str]) -> None:

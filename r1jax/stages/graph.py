@@ -24,6 +24,7 @@ from r1jax.stages import annotate, collecting, embedded, endpoints, problems, tr
 from r1jax.stages import run as runner
 from r1jax.stages.context import Context
 from r1jax.stages.cost import Cost, Lengths, cost
+from r1jax.stages.imported import open_tokenizer
 from r1jax.store import Artifact, Store
 from r1jax.store.lineage import remedy
 from r1jax.store.root import changes
@@ -83,7 +84,7 @@ def survey(recipe: Recipe, store_root: str, version: str | None = None, *, only:
       ConfigError: a circle, or a name that the recipe does not make. StoreError: a folder that is no store.
     """
     recipe = with_version(recipe, version)
-    store = _open(store_root)
+    store = open_store(store_root)
     wanted = chosen(recipe, only=only, until=until, version=version)
     ordered = in_order(recipe, version)
     measured = dict(recipe.seconds)
@@ -112,8 +113,8 @@ def _ref(experiment: Experiment, version: str | None) -> str:
     return f"{experiment.name}@{version or experiment.scale}"
 
 
-def _open(root: str) -> Store | None:
-    """The store, or None where nothing is yet."""
+def open_store(root: str) -> Store | None:
+    """The store, or None where nothing is yet; it is not made."""
     path = epath.Path(root).expanduser()
     if not path.exists() or (path.is_dir() and not any(True for _ in path.iterdir())):
         return None
@@ -134,7 +135,7 @@ def _state(experiment: Experiment, found: Artifact | None, parents: Sequence[tup
         return NOT_BEGUN, ""
     lineage = found.lineage()
     try:
-        digests = runner.digests_of(experiment, tokenizers.load(experiment.tokenizer))
+        digests = runner.digests_of(experiment, open_tokenizer(experiment.tokenizer, store))
     except DataError as error:
         return CHANGED, f"its data or tokenizer cannot be read ({error})"
     known = SimpleNamespace(find=lambda ref: SimpleNamespace(fingerprint=_current(store, ref, lineage)))
@@ -209,7 +210,7 @@ def _needs(experiment: Experiment, store: Store | None, fetch: bool) -> list[str
             lacks.append(str(error))
             return _Missing(error)
 
-    tokenizer = had(tokenizers.load, experiment.tokenizer)
+    tokenizer = had(open_tokenizer, experiment.tokenizer, store)
     had(tokenizers.check_fits, tokenizer, experiment.model.vocab, experiment.tokenizer)
     mesh = had(meshes.make_mesh, experiment.mesh)
     had(trained.check, experiment)

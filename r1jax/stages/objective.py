@@ -79,13 +79,14 @@ def make_estimate(critic: Critic) -> Callable[[Batch, jax.Array], Batch]:
     return estimate
 
 
-def start_params(experiment: Experiment, parent: Artifact, mesh, store: Store | None = None) -> Any:
+def start_params(experiment: Experiment, parent: Artifact, mesh, store: Store | None = None,
+                 dtype: str = "float32") -> Any:
     """A parent's whole weights, with the heads that the policy has: a head that the parent lacks starts at zeros.
 
     parent: the artifact; its own configuration says which heads it has. One that the policy has not is left behind.
-    store: where the parent's own parents are, for one with adapters.
+    store: where the parent's own parents are, for one with adapters. dtype: of most of them.
     """
-    return start_weights(store, parent, mesh, experiment.model)
+    return start_weights(store, parent, mesh, experiment.model, dtype)
 
 
 def check(experiment: Experiment) -> None:

@@ -17,14 +17,15 @@ from r1jax.core.mesh import make_mesh
 from r1jax.core.records import Completion, Problem
 from r1jax.core.settings import MeshConfig
 from r1jax.eval.suites import PAPER_TOKENS
-from r1jax.models import huggingface, spec
+from r1jax.models import spec, weights
 from r1jax.models.config import ModelConfig
 from r1jax.rewards import learned
 from r1jax.sampler.decode import check_context
 from r1jax.sampler.responses import respond
 from r1jax.sampler.sampling import Sampling
-from r1jax.stages import embedded
+from r1jax.stages import embedded, imported
 from r1jax.stages.evaluate import Decoding, OnGroup
+from r1jax.stages.model_sources import is_hub_name, open_source
 from r1jax.stages.weights_of import load_weights, store_of
 from r1jax.store import Artifact, Store
 from r1jax.store.evaluations import folder_name
@@ -101,7 +102,7 @@ class Policy:
 
 
 def load_policy(store_root: str, ref: str, slots: int = SLOTS) -> Policy:
-    """An artifact's newest weights, a Hugging Face folder's, or the shipped base for "embedded:base".
+    """An artifact's newest weights, a Hugging Face folder's or hub name's, or the shipped base for "embedded:base".
 
     Raises:
       R1JaxError: no such store, artifact or folder, weights that cannot be read, or a tokenizer that does not fit.
@@ -115,12 +116,14 @@ def load_policy(store_root: str, ref: str, slots: int = SLOTS) -> Policy:
         return _shipped(name, mesh, slots)
     if (Path(ref).expanduser() / "config.json").is_file():
         return _folder(Path(ref).expanduser(), mesh, slots)
+    if is_hub_name(ref):
+        return _folder(open_source(ref).folder, mesh, slots, ref.rpartition("/")[2])
     if Path(ref).is_dir():
         raise ConfigError(f"{ref} is a folder without a config.json, so it is no Hugging Face checkpoint; give such a "
                           "folder, an artifact name@version or an endpoint http://HOST/v1#MODEL.")
     if "/" in ref:
-        raise ConfigError(f"There is no folder {ref}; give a checkpoint's folder, an artifact name@version, or an "
-                          "endpoint http://HOST/v1#MODEL.")
+        raise ConfigError(f"There is no folder {ref}; give a checkpoint's folder, a name on the hub such as "
+                          "Qwen/Qwen2.5-1.5B, an artifact name@version, or an endpoint http://HOST/v1#MODEL.")
     return artifact_policy(Store(store_root, create=False).get(ref), mesh, slots)
 
 
@@ -134,6 +137,8 @@ def artifact_policy(artifact: Artifact, mesh, slots: int = SLOTS) -> Policy:
     if "embedded" in config:
         return _shipped(artifact.name, mesh, slots)
     model = embedded.artifact_model(config["model"])
+    if "imported" in config:
+        return _imported(artifact, model, mesh, slots)
     budget = _own_budget(artifact.ref, config)
     tokenizer, named = _own_tokenizer(artifact, model), config["data"]["prompt"]
     _check_template(artifact, digests(named, tokenizer))
@@ -162,17 +167,35 @@ def _own_budget(ref: str, config: Mapping[str, Any]) -> int:
     return config["evaluation"].get("max_new_tokens") or rows["row_length"] - embedded.PROMPT_ROOM
 
 
-def _folder(folder: Path, mesh, slots: int) -> Policy:
-    """A checkpoint with its own chat template, or, of a base model without one, the question alone as its prompt."""
-    dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    found = huggingface.load(folder, mesh, dtype=dtype)
-    tokenizer = _tokenizer(str(folder), found.config)
+def _folder(folder: Path, mesh, slots: int, name: str = "") -> Policy:
+    """A checkpoint in a folder; `name` is that of its results, by default the folder's."""
+    found = weights.load(folder, mesh, dtype=_compute_dtype())
+    identity = {"folder": str(folder.resolve()), "files": _files_digest(folder)}
+    return _foreign(folder, found.config, found.params, identity,
+                    folder_name(name or folder.resolve().name, "folder"), mesh, slots)
+
+
+def _imported(artifact: Artifact, model: ModelConfig, mesh, slots: int) -> Policy:
+    """A checkpoint that was imported, as a folder's."""
+    model = replace(model, dtype=_compute_dtype())
+    params = load_weights(store_of(artifact), artifact, mesh, model, model.dtype)
+    return _foreign(imported.own_folder(artifact), model, params, _of_artifact(artifact),
+                    artifact.ref.replace("@", "-"), mesh, slots)
+
+
+def _compute_dtype() -> str:
+    return "float32" if jax.default_backend() == "cpu" else "bfloat16"
+
+
+def _foreign(folder: Path, model: ModelConfig, params: Any, identity: dict[str, Any], name: str, mesh,
+             slots: int) -> Policy:
+    """A model with the folder's chat template, or, of a base model without one, the question alone as its prompt."""
+    tokenizer = _tokenizer(str(imported.tokenizer_file(folder)), model)
     prompt = chat.ChatTemplate.of(folder) if chat.has_template(folder) else template("plain")
     spoken = "plain" if isinstance(prompt, Template) else f"chat {_digest(prompt.template.encode())}"
-    identity = {"folder": str(folder.resolve()), "files": _files_digest(folder), "dtype": dtype, "prompt": spoken}
-    name = folder_name(folder.resolve().name, "folder")
-    budget = min(PAPER_TOKENS, found.config.max_length // 2)
-    return Policy(name, identity, found.config, found.params, tokenizer, prompt, budget, mesh, slots)
+    identity = identity | {"dtype": model.dtype, "prompt": spoken}
+    budget = min(PAPER_TOKENS, model.max_length // 2)
+    return Policy(name, identity, model, params, tokenizer, prompt, budget, mesh, slots)
 
 
 def _digest(data: bytes) -> str:
@@ -209,7 +232,8 @@ def _tokenizer(name: str, model: ModelConfig) -> tokenizers.Tokenizer:
 def _own_tokenizer(artifact: Artifact, model: ModelConfig) -> tokenizers.Tokenizer:
     """The tokenizer that an artifact names, if it is still the one with which it was trained."""
     name = artifact.config()["tokenizer"]
-    loaded = _tokenizer(name, model)
+    loaded = imported.open_tokenizer(name, Store(artifact.path.parent.parent, create=False))
+    tokenizers.check_fits(loaded, model.vocab, name)
     tokenizers.check_same(loaded, name, artifact.lineage()["digests"].get("tokenizer"), artifact.ref)
     return loaded
 

@@ -37,9 +37,9 @@ from r1jax.eval import reward_models as examining
 from r1jax.losses import preference
 from r1jax.models import transformer
 from r1jax.rewards.learned import RESPONSE, SUMMARY, Score, make_scorer
-from r1jax.stages import reward_data, trained
+from r1jax.stages import reward_data, routing, trained
 from r1jax.stages.budget import at_least_one
-from r1jax.stages.context import Context, clock, hidden_states, join_state, put_whole, split_state
+from r1jax.stages.context import Context, clock, forward, join_state, put_whole, split_state
 from r1jax.stages.health import stop_if_not_finite
 from r1jax.stages.reward_data import Example, JudgedBatch
 from r1jax.store import Artifact
@@ -68,13 +68,24 @@ LOSSES = {"pairs": of_pairs, "labels": of_labels}
 
 
 def make_loss(experiment: Experiment) -> Callable[[Any, JudgedBatch], tuple[jax.Array, dict[str, jax.Array]]]:
-    """(params, JudgedBatch of [B, T]) -> (loss, metrics) of an update."""
+    """(params, JudgedBatch of [B, T]) -> (loss, metrics) of an update; experts add their balance over the texts."""
     cfg, loss_of = experiment.model, LOSSES[experiment.reward_model.kind]
 
     def loss(params, batch: JudgedBatch) -> tuple[jax.Array, dict[str, jax.Array]]:
-        return loss_of(transformer.scalar(params, hidden_states(cfg, params, batch), "reward").reshape(-1), batch)
+        hidden, aux = forward(cfg, params, batch)
+        value, metrics = loss_of(transformer.scalar(params, hidden, "reward").reshape(-1), batch)
+        extra, more = routing.router_terms(cfg, aux, text_shares(batch))
+        return value + extra, metrics | more
 
     return loss
+
+
+def text_shares(batch: JudgedBatch) -> jax.Array:
+    """[B, T] float32: at the last token of every text of a micro-batch its share of the update's texts, else 0."""
+    shares = jnp.zeros((batch.tokens.size,), jnp.float32)
+    for places in batch.ends:
+        shares = shares.at[places].add(batch.weights / batch.ends.shape[0])
+    return shares.reshape(batch.tokens.shape)
 
 
 def check(experiment: Experiment, context: Context) -> None:
@@ -125,7 +136,8 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
     if artifact.latest_step() is not None:
         start, trees, _ = artifact.restore(split_state(abstract))
         state = join_state(trees)
-    step_fn = model.make_step(make_loss(experiment), optimizer, where)
+    step_fn = model.make_step(make_loss(experiment), optimizer, where, routing.after_update(
+        experiment.model, biases=experiment.lora is None))
     make = reward_data.batches(config, experiment.seed, training)
     began, tokens, entered = clock(artifact), 0, time.time()
     with log.event_writer(artifact.path / "tensorboard", resume_step=start + 1 if start else 0) as events, log.progress(

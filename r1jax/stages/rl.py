@@ -177,7 +177,7 @@ def memory_needed(experiment: Experiment, mesh) -> dict[str, int]:
                     "adapters, gradient, two moments and reference": 5 * 4 * adapters}
     return training | {
         "the sampler's copy of the weights": jnp.dtype(cfg.dtype).itemsize * weights,
-        f"keys and values of rl.slots={rl.slots} rows of {longest} tokens": cache_bytes(cfg, rl.slots, longest),
+        f"keys and values of rl.slots={rl.slots} rows of {longest} tokens": cache_bytes(cfg, rl.slots, longest, mesh),
         "the arrays of a rollout's updates": rl.minibatches * grid * 9 * 4}
 
 

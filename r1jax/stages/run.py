@@ -29,6 +29,7 @@ from r1jax.stages import (
 )
 from r1jax.stages.context import Context
 from r1jax.stages.embedded import adopt
+from r1jax.stages.imported import open_tokenizer
 from r1jax.store import Artifact, Store
 from r1jax.text import prompts
 from r1jax.text import tokenizer as tokenizers
@@ -66,7 +67,7 @@ def run_experiment(experiment: Experiment, store_root: str, version: str | None 
     """
     cache.enable_compilation_cache()
     store = Store(store_root)
-    tokenizer = tokenizers.load(experiment.tokenizer)
+    tokenizer = open_tokenizer(experiment.tokenizer, store)
     tokenizers.check_fits(tokenizer, experiment.model.vocab, experiment.tokenizer)
     mesh = meshes.make_mesh(experiment.mesh)
     context = Context(mesh, tokenizer, store, {})

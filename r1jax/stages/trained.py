@@ -18,7 +18,6 @@ from r1jax.core.errors import ConfigError
 from r1jax.core.settings import LoRA
 from r1jax.core.types import TrainState
 from r1jax.models import lora, spec
-from r1jax.models.config import ModelConfig
 from r1jax.stages import objective
 from r1jax.stages.context import Context, start_state
 from r1jax.train.step import LossFn, make_step
@@ -63,24 +62,20 @@ def start(experiment: Experiment, context: Context, optimizer) -> tuple[Trained,
     """What is trained from the weights of the parent, and (state before the first update, its abstract tree, its
     shardings)."""
     model, mesh = experiment.model, context.mesh
-    params = objective.start_params(experiment, context.parents["weights"], mesh, context.store)
+    dtype = "float32" if experiment.lora is None else model.dtype  # what is frozen needs no masters
+    params = objective.start_params(experiment, context.parents["weights"], mesh, context.store, dtype)
     if experiment.lora is None:
         return Trained(), *start_state(experiment, context, optimizer, params)
     tree = lora.specs(model, experiment.lora)
-    where, frozen = spec.tree_shardings(tree, mesh), _frozen_shardings(model, mesh)
+    where = spec.tree_shardings(tree, mesh)
     fresh = jax.jit(lambda key: lora.init(model, experiment.lora, key), out_shardings=where)(
         keys.key_for(experiment.seed, 0, "init"))
     fresh |= {name: params[name] for name in fresh if name in params and name.endswith("_head")}
-    base = jax.jit(lambda p: lora.freeze(model, p), out_shardings=frozen)(params)
+    base = lora.freeze(model, params)
     merge = jax.jit(lambda base, found: lora.merge(base, found, experiment.lora),
                     out_shardings=spec.shardings(model, mesh))
     return (Trained(experiment.lora, base, merge),
             *start_state(experiment, context, optimizer, fresh, tree))
-
-
-def _frozen_shardings(model: ModelConfig, mesh) -> dict[str, Any]:
-    heads = {f"{name}_head" for name in model.heads_out}
-    return {name: where for name, where in spec.shardings(model, mesh).items() if name not in heads}
 
 
 def check(experiment: Experiment) -> None:

@@ -16,19 +16,22 @@ import jax.numpy as jnp
 
 from r1jax.core.errors import StoreError
 from r1jax.core.settings import LoRA
-from r1jax.models import lora, spec
+from r1jax.models import lora, spec, weights
 from r1jax.models.config import ModelConfig
 from r1jax.stages import embedded
 from r1jax.store import Artifact, Store
 from r1jax.store.lineage import refuse_rebuilt, remedy
 
 
-def load_weights(store: Store, artifact: Artifact, mesh, model: ModelConfig | None = None) -> dict[str, Any]:
-    """The whole float32 parameters of an artifact on a mesh, merged with those of its parents where it has adapters.
+def load_weights(store: Store, artifact: Artifact, mesh, model: ModelConfig | None = None,
+                 dtype: str = "float32") -> dict[str, Any]:
+    """The whole parameters of an artifact on a mesh, merged with those of its parents where it has adapters.
 
     Args:
       store: where its parents are; asked only for an artifact with adapters.
       model: the architecture to read them as, with the artifact's own scalar heads; None: the artifact's.
+      dtype: of most of them (models/weights.py); scalar heads stay float32, and what has adapters is
+        summed in float32 before.
 
     Raises:
       StoreError: no whole checkpoint, another architecture, or a parent that is missing or was built again.
@@ -39,19 +42,21 @@ def load_weights(store: Store, artifact: Artifact, mesh, model: ModelConfig | No
         model = embedded.model(artifact.name) if shipped else embedded.artifact_model(config["model"])
     adapters = adapters_of(config)
     if adapters is None:
-        return artifact.load_params(spec.abstract(model, mesh))
+        return artifact.load_params(_kept(model, mesh, dtype))
     base = start_weights(store, _base(store, artifact), mesh, model)
     found = artifact.load_params(spec.tree_abstract(lora.specs(model, adapters), mesh))
-    return _merge(model, adapters, mesh)(base, found)
+    return _merge(model, adapters, mesh, dtype)(base, found)
 
 
-def start_weights(store: Store, parent: Artifact, mesh, model: ModelConfig) -> dict[str, Any]:
+def start_weights(store: Store, parent: Artifact, mesh, model: ModelConfig,
+                  dtype: str = "float32") -> dict[str, Any]:
     """A parent's weights, with the scalar heads of the model: one that the parent lacks starts at zeros.
 
     parent: its own configuration says which heads it has. One that the model has not is left behind.
+    dtype: as in `load_weights`.
     """
     has = tuple((parent.config().get("model") or {}).get("heads_out") or ())
-    params = load_weights(store, parent, mesh, replace(model, heads_out=has))
+    params = load_weights(store, parent, mesh, replace(model, heads_out=has), dtype)
     for name in set(model.heads_out) - set(has):
         params[f"{name}_head"] = jnp.zeros((model.width,), jnp.float32)
     dropped = {f"{name}_head" for name in set(has) - set(model.heads_out)}
@@ -84,7 +89,18 @@ def _base(store: Store, artifact: Artifact) -> Artifact:
     return found
 
 
+def _kept(model: ModelConfig, mesh, dtype: str) -> dict[str, Any]:
+    """The parameters' abstract tree."""
+    heads = {f"{name}_head" for name in model.heads_out}
+    whole = spec.abstract(model, mesh)
+    return {name: whole[name] if name in heads else tree for name, tree in weights.abstract(model, mesh, dtype).items()}
+
+
 @functools.cache
-def _merge(model: ModelConfig, adapters: LoRA, mesh):
-    return jax.jit(lambda base, found: lora.merge(base, found, adapters), out_shardings=spec.shardings(model, mesh),
-                   donate_argnums=0)
+def _merge(model: ModelConfig, adapters: LoRA, mesh, dtype: str):
+    kept = _kept(model, mesh, dtype)
+
+    def merge(base, found):
+        return jax.tree.map(lambda x, like: x.astype(like.dtype), lora.merge(base, found, adapters), kept)
+
+    return jax.jit(merge, out_shardings=spec.shardings(model, mesh))

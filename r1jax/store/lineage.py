@@ -47,7 +47,7 @@ _FILES: dict[str, tuple[str, tuple[str, ...]]] = {
     "distill-qwen-logits": ("ablations/logits_distillation", _TINY),
     "distill-qwen-lora": ("ablations/distill_lora", ("tiny", "small")),
     "zero-lora": ("ablations/zero_lora", _TINY),
-    "zero-qwen": ("ablations/small_model_rl", _TINY),
+    "zero-qwen": ("ablations/small_model_rl", ("tiny", "paper")),
     "zero-llama": ("ablations/small_model_rl_llama", _TINY),
     "reasoning-data-no-judge": ("ablations/rejection_filters", _TINY),
     "dev3-no-judge": ("ablations/rejection_filters", _TINY),
@@ -156,9 +156,8 @@ def _made_by(ref: str, root: Any) -> tuple[str, str]:
     """(command, or "" where none makes it; what is to be said beside it, or in its place)."""
     name, _, version = ref.partition("@")
     if version == "imported":
-        return "", (f"{ref} stands for weights of your own, which no command puts into a store yet; in Python, "
-                    f"r1jax.models.huggingface.load reads a folder and r1jax.store.Store's begin({name!r}, "
-                    "'imported', ...) writes them")
+        return (f"r1jax convert FOLDER_OR_HUB_NAME {ref} --store {root}",
+                f"{ref} stands for weights of your own, such as those of a name on the hub")
     if version == "embedded":
         shipped = sorted(path.stem for path in (Path(r1jax.__file__).parent / "assets").glob("*.safetensors"))
         if name in shipped:

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 from r1jax.core.errors import ConfigError
+from r1jax.core.mesh import make_mesh
+from r1jax.core.settings import MeshConfig
+from r1jax.models import spec
 from r1jax.sampler import decode, programs
 from r1jax.sampler.batcher import Slots
 from r1jax.sampler.sampling import Sampling
@@ -212,6 +215,23 @@ def test_a_second_rollout_of_the_same_shapes_compiles_nothing(world, roll):
     again, second = roll(prompts=[[2] * 8, [3, 3], [4]], key=jax.random.key(9), **settings)
     assert first.compiled > 0 and second.compiled == 0
     assert len(set(again.lengths.tolist())) > 3  # ragged
+
+
+def test_rows_and_prompts_divide_over_the_mesh(world, slots):
+    """Rows that do not divide over its shards would lie whole on every device."""
+    mesh = make_mesh(MeshConfig(data=4, tensor=2))
+    params = jax.device_put(world.params, spec.shardings(world.cfg, mesh))
+    with jax.set_mesh(mesh):
+        engine = slots(slots=32, mesh=mesh, params=params)
+        for prompt in world.prompts:
+            engine.submit(prompt, 3)
+        engine.launch()  # nine requests of three samples: twelve rows, and four prompts, of which one is empty
+        assert (len(engine._owner), engine._together) == (12, 4)
+        assert engine._state.kv.v[0].sharding.shard_shape((12, 2, 8, 4))[:2] == (3, 1)
+        assert {piece.request for piece in engine.collect()} == set(range(9))
+        assert set(drain(engine)) < set(range(9)) and not engine.busy
+    assert [engine._halves(rows) for rows in (64, 32, 24, 20, 16)] == [True, True, True, False, True]
+    assert [slots()._halves(rows) for rows in (24, 20, 16, 14)] == [True, True, True, False]
 
 
 def test_the_report_by_hand(world, roll, slots, small):

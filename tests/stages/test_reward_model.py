@@ -14,6 +14,7 @@ from r1jax.core.errors import ConfigError, DataError
 from r1jax.core.settings import DataConfig, OptimConfig, RewardModelConfig
 from r1jax.data import record_files
 from r1jax.models import presets, spec, transformer
+from r1jax.models.config import MoE
 from r1jax.rewards.learned import make_scorer
 from r1jax.stages import reward_data, reward_model
 from r1jax.stages.context import Context
@@ -67,9 +68,9 @@ def put_data(store, rows, name="judged"):
         artifact.finish({})
 
 
-def put_random(store):
+def put_random(store, model=MODEL):
     with Store(store).begin("base", "micro", fingerprint="random", config={}) as artifact:
-        artifact.save(1, {"params": spec.init(replace(MODEL, heads_out=()), jax.random.key(0))})
+        artifact.save(1, {"params": spec.init(replace(model, heads_out=()), jax.random.key(0))})
         artifact.finish({})
 
 
@@ -183,6 +184,51 @@ def test_any_cut_into_micro_batches_gives_the_same_gradient(loaded, settings, ro
     for x, y in zip(jax.tree.leaves(one[0]), jax.tree.leaves(other[0]), strict=True):
         np.testing.assert_allclose(x, y, atol=1e-5)
     assert np.abs(one[0]["layers"]["q"]).max() > 1e-4
+
+
+EXPERTS = replace(MODEL, moe=MoE(experts=8, per_token=2, ffn=8, dense_layers=1, groups=4, top_groups=2, bias_rate=0.01,
+                                 balance=0.5))
+
+
+@pytest.mark.parametrize(("settings", "rows"), [(PAIRS, pairs(40)), (LABELS, labelled(40))])
+def test_experts_add_their_balance_over_the_texts_however_the_batch_is_cut(loaded, settings, rows):
+    examples, _ = loaded(rows, settings)
+    params = jax.tree.map(lambda x: 5 * x, spec.init(EXPERTS, jax.random.key(1)))
+    params["reward_head"] = jax.random.normal(jax.random.key(2), (16,)) / 4
+    texts = [document for example in examples[:8] for document in example.documents]
+    alone = np.zeros((2, len(texts), 96), np.int32)  # one text a row
+    for row, text in enumerate(texts):
+        alone[:, row, :len(text)] = text, np.ones_like(text)
+    aux = jax.jit(lambda p, tokens, segments: transformer.forward(
+        EXPERTS, p, tokens, positions=jnp.broadcast_to(jnp.arange(96)[None], tokens.shape), segments=segments)[1])(
+            params, *alone)
+    balance = float(np.asarray(aux["balance"])[:, 0].mean())
+
+    def accumulated(rows_of_one, alpha):
+        batch, count, _ = reward_data.stack(examples[:8], replace(settings, rows_per_micro_batch=rows_of_one))
+        cfg = replace(EXPERTS, moe=replace(EXPERTS.moe, balance=alpha))
+        loss = jax.jit(reward_model.make_loss(experiment(settings, model=cfg)))
+        parts = [loss(params, jax.tree.map(lambda x, m=m: x[m], batch)) for m in range(int(count))]
+        return jax.tree.map(lambda *x: sum(x), *parts)
+
+    plain, _ = accumulated(16, 0.0)
+    for rows_of_one in (2, 16):
+        value, metrics = accumulated(rows_of_one, 0.5)
+        assert float(metrics["router/balance"]) == pytest.approx(balance, rel=1e-4) and balance > 0.5
+        assert float(value - plain) == pytest.approx(0.5 * balance, rel=1e-3)
+        assert float(metrics["router/load/layers"].sum()) == 2 * sum(map(len, texts))
+
+
+@pytest.mark.slow
+def test_a_run_moves_the_biases_of_its_experts(tmp_path, one_device):
+    store = str(tmp_path / "store")
+    put_random(store, EXPERTS)
+    put_data(store, pairs(80))
+    artifact = run_experiment(experiment(replace(PAIRS, epochs=1, log_every=1), model=EXPERTS), store)
+    assert all(row["router/balance"] > 0.5 and row["router/overload"] > 0 for row in artifact.metrics())
+    steps = np.asarray(artifact.load_params(spec.abstract(EXPERTS))["layers"]["router_bias"]) / 0.01
+    np.testing.assert_allclose(steps, np.round(steps), atol=1e-3)  # whole rates, by the loads alone
+    assert 0 < np.abs(steps).max() <= len(artifact.metrics()) + 1e-3
 
 
 def test_an_epoch_has_every_pair_once_and_batches_depend_on_seed_and_update_alone(loaded):

@@ -4,15 +4,17 @@ import shutil
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from r1jax.core.errors import StoreError
 from r1jax.core.mesh import make_mesh
 from r1jax.core.settings import EvalConfig, LoRA, MeshConfig
-from r1jax.models import lora, spec
+from r1jax.models import lora, spec, weights
 from r1jax.stages import embedded, policies, sft, weights_of
 from r1jax.stages.context import Context
+from r1jax.stages.converting import convert
 from r1jax.stages.run import run_experiment
 from r1jax.store import Store
 from r1jax.text import tokenizer
@@ -78,12 +80,30 @@ def test_every_reader_gets_the_merged_weights(made, mesh, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(embedded, "NAMES", ("first",))
         patch.setattr(type(first), "summary", lambda self: {"figure": 1.0})
-        patch.setattr(embedded.weights, "save", lambda params, path, about: written.append(params))
+        patch.setattr(embedded.own_file, "save", lambda params, path, about: written.append(params))
         embedded.ship(str(root), "first@tiny")
     for found in (policies.artifact_policy(first, mesh).params, policies.load_policy(str(root), "first@tiny").params,
                   weights_of.start_weights(store, first, mesh, MODEL), sft.objective_of(chosen, context)[1][0],
                   written[0]):
         jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_the_merged_weights_are_exported(made, mesh, tmp_path):
+    root, first, _ = made
+    expected = weights_of.load_weights(Store(root, create=False), first, mesh)
+    convert(str(root), "first@tiny", str(tmp_path / "out"), dtype="float32")
+    found = weights.load(tmp_path / "out", mesh, dtype="float32").params
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-7), found, expected)  # read on eight devices
+
+
+def test_in_bfloat16_the_sum_is_rounded_once_and_norms_and_heads_are_not(made, mesh):
+    root, first, _ = made
+    store, model = Store(root, create=False), replace(MODEL, heads_out=("value",))
+    whole = weights_of.load_weights(store, first, mesh)
+    found = weights_of.start_weights(store, first, mesh, model, "bfloat16")
+    assert {found["value_head"].dtype, found["layers"]["attn_norm"].dtype} == {jnp.dtype("float32")}
+    for name in ("q", "down"):
+        np.testing.assert_array_equal(found["layers"][name], whole["layers"][name].astype(jnp.bfloat16))
 
 
 def test_the_next_stage_starts_from_the_merged_weights(made, mesh, tmp_path):

@@ -63,7 +63,8 @@ def test_a_command_names_a_file_and_a_scale_that_exist_and_makes_the_artifact():
 
 
 @pytest.mark.parametrize(("ref", "told"), [
-    ("zero-qwen@small", "experiments/ablations/small_model_rl.py, which makes zero-qwen, has no scale small, but tiny"),
+    ("zero-qwen@small",
+     "experiments/ablations/small_model_rl.py, which makes zero-qwen, has no scale small, but tiny, paper"),
     ("dev2-no-language@quick",
      "experiments/ablations/language_reward.py, which makes dev2-no-language, has no scale quick, but tiny"),
     ("low-precision@masked", "make it with `r1jax run experiments/ablations/low_precision.py:masked --store s`"),
@@ -90,9 +91,9 @@ def test_what_is_told(ref, told):
 
 @pytest.mark.parametrize("ref", ["base@imported", "qwen2.5-32b@imported", "r1-zero@imported"])
 def test_imported_weights_are_the_users_own(ref):
-    told = remedy(ref, "s")
-    assert told.startswith(f"{ref} stands for weights of your own, which no command puts into a store yet; in Python, ")
-    assert "experiments/" not in told and f"begin('{ref.partition('@')[0]}', 'imported', ...)" in told
+    assert remedy(ref, "s") == (f"make it with `r1jax convert FOLDER_OR_HUB_NAME {ref} --store s` ({ref} stands for "
+                                "weights of your own, such as those of a name on the hub)")
+    assert command(ref, "s") == f"r1jax convert FOLDER_OR_HUB_NAME {ref} --store s"
 
 
 def test_what_is_begun_is_gone_on_with():

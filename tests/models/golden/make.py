@@ -2,7 +2,8 @@
 
     python tests/models/golden/make.py     in an environment with torch and transformers
 
-Each folder is what `save_pretrained` writes, with expected.json beside it: rows of token ids and float32 logits.
+Each folder is what `save_pretrained` writes, with expected.json beside it: rows of token ids and float32 logits. What
+transformers makes of models with every switch is in expected/, by golden/reference.py.
 """
 
 import copy
