@@ -1,7 +1,7 @@
 """A mixture of experts (DeepSeek-V3, arXiv 2412.19437, section 2.1.2): router, experts, what is reported of them.
 
-No token is dropped: where rows are exchanged between devices, buffers hold the worst case. Letters: A = T * k, the
-assignments of T tokens to k experts each; M, devices of the mesh's expert axis.
+No token is dropped: where rows are exchanged between devices, those beyond an exchange's room go in another one
+(ops/exchange.py). Letters: A = T * k, the assignments of T tokens to k experts; M, devices of the expert axis.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _over_mesh(moe: MoE, x: jax.Array, routing: Routing, weights: list[jax.Array
         expert_rows, parts = functools.partial(grouped_swiglu, kernel=kernel), 1
         if owners:
             expert_rows = functools.partial(exchange.on_owners, expert_rows, axis=owners[0])
-            parts = exchange.parts(x.shape[0] * x.shape[1], moe.per_token, mesh.shape[owners[0]])
+            parts = exchange.parts(x.shape[0] * x.shape[1], moe.per_token)
         out = _mixed(expert_rows, moe.experts, x, experts, own, *gathered, parts=parts)
         split = specs[0][2]  # each device has a part of F, and so a part of the sum over it
         return jax.lax.psum(out, split) if split else out

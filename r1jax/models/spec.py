@@ -115,7 +115,7 @@ def _experts(cfg: ModelConfig, L: int) -> dict[str, ParamSpec]:
     """A router with its bias, the experts, and the one that every token goes through."""
     D, E, F, S = cfg.width, cfg.moe.experts, cfg.moe.ffn, cfg.moe.ffn * cfg.moe.shared
     found = {
-        "router": ParamSpec((L, D, E), ("layers", None, None)),
+        "router": ParamSpec((L, D, E), ("layers", "embed", None)),
         "router_bias": ParamSpec((L, E), ("layers", None), "zeros"),
         "gate": ParamSpec((L, E, D, F), ("layers", "experts", "embed", "ffn")),
         "up": ParamSpec((L, E, D, F), ("layers", "experts", "embed", "ffn")),

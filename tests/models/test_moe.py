@@ -146,8 +146,8 @@ def test_eight_devices_equal_one(one_device, shape):
 
 def test_tokens_in_parts_equal_all_at_once(one_device, monkeypatch):
     params, tokens, expected = one_device
-    monkeypatch.setattr(exchange, "MOST_ROWS", 48)
-    assert exchange.parts(6, 3, 8) == 2 and exchange.parts(48, 3, 1) == 4  # 6 tokens are odd threes after one halving
+    monkeypatch.setattr(exchange, "MOST_ROWS", 18)
+    assert exchange.parts(6, 3) == 2 and exchange.parts(48, 3) == 16  # 6 tokens are odd threes after one halving
     mesh = make_mesh(MeshConfig(data=1, expert=8))
     with jax.set_mesh(mesh):
         found = jax.jit(jax.value_and_grad(loss, has_aux=True))(

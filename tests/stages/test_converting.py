@@ -27,6 +27,7 @@ from r1jax.stages.model_sources import Source
 from r1jax.stages.policies import load_policy
 from r1jax.store import Store
 from r1jax.store.checkpoints import Checkpoints
+from r1jax.text import templates
 from r1jax.text.tokenizer import ASSETS
 from tests.models import checkpoints
 
@@ -304,3 +305,16 @@ def test_a_tokenizer_json_with_its_template(root, tmp_path):
         assert (tmp_path / "out" / name).read_bytes() == (folder / name).read_bytes()
     assert json.loads((tmp_path / "out" / "generation_config.json").read_text()) == {"eos_token_id": 1}
     checkpoints.same(checkpoints.read(tmp_path / "out"), checkpoints.read(folder))
+
+
+@pytest.mark.parametrize(("prompt", "written"), [("r1", templates.R1), ("r1_distill", templates.R1_DISTILL),
+                                                 ("r1_zero", None)])
+def test_a_model_goes_out_with_the_template_that_it_was_trained_with(root, tmp_path, prompt, written):
+    with Store(root).begin("dev1", prompt, fingerprint="f", config={
+            "model": {"type": "ModelConfig", **{k: v for k, v in CFG.__dict__.items() if v is not None}},
+            "tokenizer": "builtin:tiny", "data": {"prompt": prompt}}) as artifact:
+        artifact.save(1, {"params": spec.init(CFG, jax.random.key(3))})
+        artifact.finish({})
+    convert(root, f"dev1@{prompt}", str(tmp_path / "out"), dtype="float32")
+    found = tmp_path / "out" / "chat_template.jinja"
+    assert (found.read_text(encoding="utf-8") if found.exists() else None) == written
