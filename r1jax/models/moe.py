@@ -65,7 +65,7 @@ def route(moe: MoE, layer: dict, x: jax.Array) -> Routing:
 def feed_forward(cfg: ModelConfig, layer: dict, x: jax.Array) -> tuple[jax.Array, Routing]:
     """The experts of a layer and the shared one, over normed hidden states [B, T, D]: [B, T, D] in x's type."""
     routing = route(cfg.moe, layer, x)
-    out = _over_mesh(cfg.moe, x, routing, [layer[name].astype(x.dtype) for name in WEIGHTS])
+    out = _over_mesh(cfg.moe, x, routing, [layer[name] for name in WEIGHTS])
     if cfg.moe.shared:
         out = out + nn.swiglu(layer, x, "shared_")
     return out, routing

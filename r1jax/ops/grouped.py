@@ -25,7 +25,8 @@ def grouped_swiglu(x: jax.Array, sizes: jax.Array, gate: jax.Array, up: jax.Arra
 
     Args:
       x: [R, D], sorted by group. sizes: [E] int32, rows of each group; their sum may be below R.
-      gate, up: [E, D, F]. down: [E, F, D], in x's type.
+      gate, up: [E, D, F]. down: [E, F, D], of any floating type: they are computed with in x's, and their gradients
+        are summed over blocks and parts in their own. Give masters as they are: sums in bfloat16 lose small terms.
       kernel: "loop", "ragged", "blocks", or "auto": "ragged" on TPUs, "blocks" elsewhere.
 
     Returns:
@@ -38,7 +39,8 @@ def grouped_swiglu(x: jax.Array, sizes: jax.Array, gate: jax.Array, up: jax.Arra
     return jnp.where(live[:, None], run(jnp.where(live[:, None], x, 0), sizes, gate, up, down), 0).astype(x.dtype)
 
 
-def _swiglu(x: jax.Array, gate: jax.Array, up: jax.Array, down: jax.Array) -> jax.Array:
+def _swiglu(x: jax.Array, *weights: jax.Array) -> jax.Array:
+    gate, up, down = (weight.astype(x.dtype) for weight in weights)
     return (jax.nn.silu(x @ gate) * (x @ up)) @ down
 
 
@@ -53,7 +55,8 @@ def _loop(x: jax.Array, sizes: jax.Array, *weights: jax.Array) -> jax.Array:
     return jax.lax.scan(add, jnp.zeros_like(x), (sizes, ends, weights))[0]
 
 
-def _ragged(x: jax.Array, sizes: jax.Array, gate: jax.Array, up: jax.Array, down: jax.Array) -> jax.Array:
+def _ragged(x: jax.Array, sizes: jax.Array, *weights: jax.Array) -> jax.Array:
+    gate, up, down = (weight.astype(x.dtype) for weight in weights)
     inner = jax.nn.silu(jax.lax.ragged_dot(x, gate, sizes)) * jax.lax.ragged_dot(x, up, sizes)
     return jax.lax.ragged_dot(inner, down, sizes)
 
@@ -78,6 +81,7 @@ def _blocks(x: jax.Array, sizes: jax.Array, *weights: jax.Array) -> jax.Array:
     laid = jnp.zeros((count * size, x.shape[1]), x.dtype).at[place].set(x, mode="drop")
     of_block = jnp.searchsorted(jnp.cumsum(filled), jnp.arange(count) * size, side="right")
 
+    @jax.checkpoint  # else a copy of its expert's weights would be kept for every block
     def one(inputs: Sequence[jax.Array]) -> jax.Array:
         rows, expert = inputs
         mine = [jax.lax.dynamic_index_in_dim(w, jnp.minimum(expert, E - 1), 0, keepdims=False) for w in weights]

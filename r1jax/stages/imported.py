@@ -52,8 +52,8 @@ def counting(total: int, title: str) -> Iterator[Callable[[int], None]]:
             bar.update(whole)
 
 
-def import_checkpoint(store: Store, source: Source, ref: str, *, dtype: str = "bfloat16",
-                      mtp: bool = False) -> Artifact:
+def import_checkpoint(store: Store, source: Source, ref: str, *, dtype: str = "bfloat16", mtp: bool = True,
+                      any_form: bool = False) -> Artifact:
     """The finished artifact of a checkpoint: its weights, its architecture, its tokenizer, and where it is from.
 
     The files' digests, the kept type and the module of prediction are its identity. One that is there already is
@@ -61,6 +61,7 @@ def import_checkpoint(store: Store, source: Source, ref: str, *, dtype: str = "b
 
     Args:
       ref: name@version. dtype: in which the weights are kept. mtp: see `r1jax.models.weights.load`.
+      any_form: whether a finished artifact of the same files will do, whatever its dtype and module.
 
     Raises:
       DataError: files that cannot be read, or a tokenizer that is missing or does not fit.
@@ -69,8 +70,11 @@ def import_checkpoint(store: Store, source: Source, ref: str, *, dtype: str = "b
     name, _, version = ref.partition("@")
     described = read_config(source.folder)  # what is no checkpoint is told before its files are read
     digests = _digests(source.folder)
-    mark = _mark({"files": digests, "dtype": dtype, "mtp": mtp})
+    mark = _mark({"files": digests, "dtype": dtype, "mtp": mtp and bool(described.config.mtp)})
     found = store.find(ref)
+    if any_form and found is not None and found.finished:
+        if (found.config().get("imported") or {}).get("files") == digests:
+            return found
     if found is not None and found.fingerprint != mark:
         raise StoreError(f"{ref} is there already, {_made_from(found)}, and this is another model or another form of "
                          f"it ({source.name} in {dtype}): import it under another name or version, or delete "
@@ -87,6 +91,8 @@ def import_checkpoint(store: Store, source: Source, ref: str, *, dtype: str = "b
     config = {"model": to_dict(checkpoint.config), "tokenizer": ARTIFACT + ref, "imported": told}
     artifact = store.begin(name, version, fingerprint=mark, config=config,
                            digests={"weights": _mark(digests), "tokenizer": tokenizer.digest})
+    if artifact.finished:  # another process was quicker
+        return artifact
     try:
         with artifact:
             on_primary(lambda: _keep_files(source.folder, artifact))

@@ -15,6 +15,7 @@ from r1jax.core.override import override
 from r1jax.core.recipe import Recipe, full_ref, override_recipe, parents_within
 from r1jax.models.checkpoint_config import read_config
 from r1jax.models.config import ModelConfig
+from r1jax.models.presets import deepseek_v3
 from r1jax.stages import embedded, imported
 from r1jax.stages.graph import open_store
 from r1jax.stages.model_sources import artifact_name, is_artifact, is_hub_name, open_source
@@ -71,8 +72,8 @@ def resolve(reference: str, store_root: str, *, fetch: bool = True) -> Base:
             return _base(there)
     source = open_source(reference, small=not fetch)
     if fetch:
-        return _base(imported.import_checkpoint(store, source, ref))
-    return Base(ref, replace(read_config(source.folder).config, mtp=0), ARTIFACT + ref)
+        return _base(imported.import_checkpoint(store, source, ref, any_form=True))
+    return Base(ref, read_config(source.folder).config, ARTIFACT + ref)
 
 
 def _base(artifact: Artifact) -> Base:
@@ -87,8 +88,9 @@ def _base(artifact: Artifact) -> Base:
 def point(experiment: Experiment, base: Base) -> Experiment:
     """The experiment on another model: its architecture, its weights, its tokenizer.
 
-    How it is computed stays the experiment's: types, rematerialisation, kernels, scalar heads, what the router learns,
-    and the longest context where the experiment's is the shorter one.
+    How it is computed stays the experiment's: types, rematerialisation, kernels, scalar heads, whether a module of
+    multi-token prediction is trained (none unless it says so), and what the router learns: DeepSeek-V3's published
+    values where the experiment's own model has no router. The context stays the checkpoint's: budgets bound a run.
 
     Raises:
       ConfigError: the experiment has no parent whose weights it starts from.
@@ -104,11 +106,12 @@ def point(experiment: Experiment, base: Base) -> Experiment:
 def _as_run(own: ModelConfig, model: ModelConfig) -> ModelConfig:
     """An architecture with the run settings of an experiment's own model."""
     model = replace(model, dtype=own.dtype, remat=own.remat, attention=own.attention, heads_out=own.heads_out,
-                    max_length=min(own.max_length, model.max_length), mtp_weight=own.mtp_weight if model.mtp else 0.0)
-    if own.moe is None or model.moe is None:
+                    mtp=own.mtp if model.mtp else 0, mtp_weight=own.mtp_weight if model.mtp and own.mtp else 0.0)
+    if model.moe is None:
         return model
-    return replace(model, moe=replace(model.moe, bias_rate=own.moe.bias_rate, balance=own.moe.balance,
-                                      kernel=own.moe.kernel))
+    learned = own.moe or deepseek_v3().moe
+    return replace(model, moe=replace(model.moe, bias_rate=learned.bias_rate, balance=learned.balance,
+                                      kernel=learned.kernel))
 
 
 def _whole(recipe: Recipe, base: Base) -> Recipe:

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from r1jax.core import keys
 from r1jax.core.errors import ConfigError
-from r1jax.core.mesh import make_mesh
+from r1jax.core.mesh import make_mesh, memory_bytes
 from r1jax.core.records import Completion, Problem
 from r1jax.core.settings import MeshConfig
 from r1jax.eval.suites import PAPER_TOKENS
 from r1jax.models import spec, weights
+from r1jax.models.checkpoint_config import read_config
 from r1jax.models.config import ModelConfig
 from r1jax.rewards import learned
 from r1jax.sampler.decode import check_context
@@ -107,44 +109,60 @@ def load_policy(store_root: str, ref: str, slots: int = SLOTS) -> Policy:
     Raises:
       R1JaxError: no such store, artifact or folder, weights that cannot be read, or a tokenizer that does not fit.
     """
-    mesh = make_mesh(MeshConfig())
     if ref.startswith("embedded:"):
         name = ref.partition(":")[2]
         if name not in embedded.NAMES:
             raise ConfigError(f"There is no {ref!r}; the models that are shipped are "
                               f"{', '.join(f'embedded:{known}' for known in embedded.NAMES)}.")
-        return _shipped(name, mesh, slots)
+        return _shipped(name, make_mesh(MeshConfig()), slots)
     if (Path(ref).expanduser() / "config.json").is_file():
-        return _folder(Path(ref).expanduser(), mesh, slots)
+        return _folder(Path(ref).expanduser(), slots)
     if is_hub_name(ref):
-        return _folder(open_source(ref).folder, mesh, slots, ref.rpartition("/")[2])
+        return _folder(open_source(ref).folder, slots, ref.rpartition("/")[2])
     if Path(ref).is_dir():
         raise ConfigError(f"{ref} is a folder without a config.json, so it is no Hugging Face checkpoint; give such a "
                           "folder, an artifact name@version or an endpoint http://HOST/v1#MODEL.")
     if "/" in ref:
         raise ConfigError(f"There is no folder {ref}; give a checkpoint's folder, a name on the hub such as "
                           "Qwen/Qwen2.5-1.5B, an artifact name@version, or an endpoint http://HOST/v1#MODEL.")
-    return artifact_policy(Store(store_root, create=False).get(ref), mesh, slots)
+    return artifact_policy(Store(store_root, create=False).get(ref), None, slots)
 
 
-def artifact_policy(artifact: Artifact, mesh, slots: int = SLOTS) -> Policy:
-    """An artifact's newest weights, with the prompt and the token budget of its own training.
+def reading_mesh(model: ModelConfig):
+    """The devices for a model that is sampled from: rows over all of them, where each can hold the weights.
+
+    Where the weights take more than half of a device's memory, they lie over all devices: by experts, or by heads and
+    feed-forwards.
+    """
+    mesh = make_mesh(MeshConfig())
+    room = memory_bytes(mesh) / mesh.size
+    if mesh.size == 1 or not room or spec.count(model) * jnp.dtype(model.dtype).itemsize <= room / 2:
+        return mesh
+    return make_mesh(MeshConfig(data=1, tensor=-1) if model.moe is None else MeshConfig(data=1, expert=-1))
+
+
+def artifact_policy(artifact: Artifact, mesh=None, slots: int = SLOTS) -> Policy:
+    """An artifact's newest weights in its compute type, with the prompt and the token budget of its own training.
+
+    mesh: None: `reading_mesh`.
 
     Raises:
       R1JaxError: it has no weights, they cannot be read, or a tokenizer that does not fit.
     """
     config = artifact.config()
     if "embedded" in config:
-        return _shipped(artifact.name, mesh, slots)
-    model = embedded.artifact_model(config["model"])
+        return _shipped(artifact.name, mesh or make_mesh(MeshConfig()), slots)
+    model = replace(embedded.artifact_model(config["model"]), mtp=0)
     if "imported" in config:
         return _imported(artifact, model, mesh, slots)
+    mesh = mesh or reading_mesh(model)
     budget = _own_budget(artifact.ref, config)
     tokenizer, named = _own_tokenizer(artifact, model), config["data"]["prompt"]
     _check_template(artifact, digests(named, tokenizer))
     identity = _of_artifact(artifact) | {"prompt": named, "dtype": model.dtype} | digests(named, tokenizer)
-    return Policy(artifact.ref.replace("@", "-"), identity, model, load_weights(store_of(artifact), artifact, mesh),
-                  tokenizer, prompter(named, tokenizer), budget, mesh, slots)
+    params = load_weights(store_of(artifact), artifact, mesh, model, model.dtype)
+    return Policy(artifact.ref.replace("@", "-"), identity, model, params, tokenizer, prompter(named, tokenizer),
+                  budget, mesh, slots)
 
 
 def _check_template(artifact: Artifact, found: Mapping[str, str]) -> None:
@@ -167,8 +185,9 @@ def _own_budget(ref: str, config: Mapping[str, Any]) -> int:
     return config["evaluation"].get("max_new_tokens") or rows["row_length"] - embedded.PROMPT_ROOM
 
 
-def _folder(folder: Path, mesh, slots: int, name: str = "") -> Policy:
+def _folder(folder: Path, slots: int, name: str = "") -> Policy:
     """A checkpoint in a folder; `name` is that of its results, by default the folder's."""
+    mesh = reading_mesh(replace(read_config(folder, _compute_dtype()).config, mtp=0))
     found = weights.load(folder, mesh, dtype=_compute_dtype())
     identity = {"folder": str(folder.resolve()), "files": _files_digest(folder)}
     return _foreign(folder, found.config, found.params, identity,
@@ -178,6 +197,7 @@ def _folder(folder: Path, mesh, slots: int, name: str = "") -> Policy:
 def _imported(artifact: Artifact, model: ModelConfig, mesh, slots: int) -> Policy:
     """A checkpoint that was imported, as a folder's."""
     model = replace(model, dtype=_compute_dtype())
+    mesh = mesh or reading_mesh(model)
     params = load_weights(store_of(artifact), artifact, mesh, model, model.dtype)
     return _foreign(imported.own_folder(artifact), model, params, _of_artifact(artifact),
                     artifact.ref.replace("@", "-"), mesh, slots)
@@ -258,12 +278,12 @@ def load_reward_model(store_root: str, ref: str) -> RewardModel:
     Raises:
       ConfigError: it has no reward head. R1JaxError: as `load_policy`.
     """
-    mesh = make_mesh(MeshConfig())
     artifact = Store(store_root, create=False).get(ref)
     config = artifact.config()
     model = embedded.artifact_model(config["model"])
     if "reward" not in model.heads_out:
         raise ConfigError(f"{artifact.ref} has no reward head; --reward-model takes an artifact of a preference stage.")
+    mesh = reading_mesh(model)
     return RewardModel(_of_artifact(artifact), reward_scorer(artifact, mesh), mesh)
 
 
@@ -274,10 +294,10 @@ def reward_scorer(artifact: Artifact, mesh, **options) -> learned.Score:
       R1JaxError: weights that cannot be read, no reward head, or a tokenizer that does not fit.
     """
     config = artifact.config()
-    model = embedded.artifact_model(config["model"])
+    model = replace(embedded.artifact_model(config["model"]), mtp=0)
     tokenizer = _own_tokenizer(artifact, model)
-    return learned.make_scorer(model, load_weights(store_of(artifact), artifact, mesh), tokenizer,
-                               config["data"]["prompt"], **options)
+    params = load_weights(store_of(artifact), artifact, mesh, model, model.dtype)
+    return learned.make_scorer(model, params, tokenizer, config["data"]["prompt"], **options)
 
 
 def _of_artifact(artifact) -> dict[str, Any]:

@@ -79,11 +79,17 @@ def start(experiment: Experiment, context: Context, optimizer) -> tuple[Trained,
 
 
 def check(experiment: Experiment) -> None:
-    """Refuses adapters where they cannot be trained.
+    """Refuses adapters where they cannot be trained, and a module of multi-token prediction that would not learn.
 
     Raises:
-      ConfigError: a stage that starts from no weights, an optimizer for whole matrices, or a target that is not there.
+      ConfigError: a stage that starts from no weights, an optimizer for whole matrices, a target that is not there; a
+        module in reinforcement or a reward model, which have no loss for it, or one whose loss weighs nothing.
     """
+    model, lossless = experiment.model, experiment.rl is not None or experiment.reward_model is not None
+    if model is not None and model.mtp and (lossless or not model.mtp_weight and (experiment.sft or
+                                                                                  experiment.pretrain)):
+        raise ConfigError(f"model.mtp={model.mtp} has a module of multi-token prediction that {experiment.name} would "
+                          "not train: set model.mtp=0" + ("." if lossless else ", or model.mtp_weight above 0."))
     if experiment.lora is None:
         return
     if not (experiment.rl or experiment.sft or experiment.reward_model):

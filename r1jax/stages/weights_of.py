@@ -42,10 +42,20 @@ def load_weights(store: Store, artifact: Artifact, mesh, model: ModelConfig | No
         model = embedded.model(artifact.name) if shipped else embedded.artifact_model(config["model"])
     adapters = adapters_of(config)
     if adapters is None:
-        return artifact.load_params(_kept(model, mesh, dtype))
+        return _own_module(artifact, model, mesh, dtype)
     base = start_weights(store, _base(store, artifact), mesh, model)
     found = artifact.load_params(spec.tree_abstract(lora.specs(model, adapters), mesh))
     return _merge(model, adapters, mesh, dtype)(base, found)
+
+
+def _own_module(artifact: Artifact, model: ModelConfig, mesh, dtype: str) -> dict[str, Any]:
+    """Weights as they lie in the artifact, without a module of multi-token prediction that the model has not."""
+    there = (artifact.config().get("model") or {}).get("mtp", 0)
+    if model.mtp and not there:
+        raise StoreError(f"{artifact.ref} has no module of multi-token prediction, for which model.mtp={model.mtp} "
+                         "asks; set model.mtp=0, or import a checkpoint that has one.")
+    found = artifact.load_params(_kept(replace(model, mtp=there), mesh, dtype))
+    return {name: tree for name, tree in found.items() if name != "mtp" or model.mtp}
 
 
 def start_weights(store: Store, parent: Artifact, mesh, model: ModelConfig,

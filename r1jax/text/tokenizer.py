@@ -88,9 +88,8 @@ class HuggingFaceTokenizer:
         except Exception as error:
             raise DataError(f"{path} is not a tokenizer.json that the tokenizers library can read ({error}); copy or "
                             "download it again.") from error
-        self._check_added(json.loads(data)["added_tokens"])
+        self._check_added(json.loads(data).get("added_tokens") or [])
         self.vocab = max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
-        self.digest = hashlib.sha256(data).hexdigest()[:16]
         added = self._tokenizer.get_added_tokens_decoder()
         self._tags = frozenset(i for i, token in added.items() if token.content in TAGS)
         ordinary = (*TAGS, getattr(self._tokenizer.model, "unk_token", None))  # any word may become the unknown token
@@ -106,6 +105,8 @@ class HuggingFaceTokenizer:
         self._check_ids(ends)
         self.eos = self._id("eos_token", KNOWN_EOS) if "eos_token" in self.special or not ends else ends[0]
         self.ends = tuple(dict.fromkeys((*ends, self.eos)))
+        told = json.dumps([self.bos, self.ends]).encode()  # the files beside tokenizer.json decide these
+        self.digest = hashlib.sha256(data + told).hexdigest()[:16]
 
     def _check_added(self, listed: Sequence[Mapping[str, Any]]) -> None:
         """Refuses a file of which the library would give an added token another id than the file says."""

@@ -55,6 +55,36 @@ def test_gradients_of_all_forms_are_the_loops():
             np.testing.assert_allclose(left, right, atol=2e-5)
 
 
+@pytest.mark.parametrize("kernel", ["blocks", "ragged"])
+def test_gradients_in_bfloat16_do_not_lose_rows(kernel):
+    """Sixty-four blocks of one expert: their sum is in the masters' type, so that the error is that of one product."""
+    rng = np.random.default_rng(6)
+    x = rng.standard_normal((8192, 8)).astype(np.float32)
+    weights = [jnp.asarray(0.3 * rng.standard_normal(shape), jnp.float32) for shape in ((1, 8, 4), (1, 8, 4), (1, 4, 8))]
+    lift = jnp.asarray(1 + rng.standard_normal((1, 8)), jnp.float32)  # gradients that do not cancel
+
+    def total(x, *weights, kernel=kernel):
+        out = grouped_swiglu(x, jnp.asarray([8192]), *weights, kernel=kernel)
+        return jnp.sum(out.astype(jnp.float32) * lift)
+
+    exact = jax.jit(jax.grad(lambda *a: total(*a, kernel="loop"), argnums=(1, 2, 3)))(x, *weights)
+    found = jax.jit(jax.grad(total, argnums=(1, 2, 3)))(x.astype(jnp.bfloat16), *weights)
+    for left, right in zip(found, exact, strict=True):
+        assert left.dtype == jnp.float32
+        assert np.linalg.norm(left - right) < 0.01 * np.linalg.norm(right)
+
+
+def test_no_block_keeps_its_experts_weights_for_the_gradient():
+    shapes = [jax.ShapeDtypeStruct(s, jnp.float32) for s in ((4096, 64), (8, 64, 256), (8, 64, 256), (8, 256, 64))]
+
+    def total(x, *weights):
+        return jnp.sum(grouped_swiglu(x, jnp.full((8,), 512, jnp.int32), *weights, kernel="blocks"))
+
+    compiled = jax.jit(jax.grad(total, argnums=(0, 1, 2, 3))).lower(*shapes).compile()
+    held = 3 * 8 * 64 * 256 * 4  # all experts' weights once; a copy a block would be five times as much
+    assert compiled.memory_analysis().temp_size_in_bytes < 2.5 * held + 4 * 4096 * 64 * 4
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 8), min_size=E, max_size=E))
 def test_blocks_equal_the_loop_whatever_the_sizes(sizes):

@@ -3,17 +3,21 @@
 import dataclasses
 import json
 
+import jax
 import pytest
 
 from r1jax import cli
 from r1jax.core.config import Experiment, fingerprint, load
-from r1jax.core.errors import ConfigError
+from r1jax.core.errors import ConfigError, StoreError
+from r1jax.core.mesh import make_mesh
 from r1jax.core.override import split_models
 from r1jax.core.recipe import Recipe
-from r1jax.models import presets, weights
+from r1jax.core.settings import MeshConfig
+from r1jax.models import presets, spec, weights
 from r1jax.models.config import MoE
-from r1jax.stages import pointing, rl
+from r1jax.stages import embedded, pointing, rl, trained
 from r1jax.stages.policies import load_policy
+from r1jax.stages.weights_of import load_weights, start_weights
 from r1jax.store import Store
 from r1jax.text.tokenizer import ASSETS
 from tests.models import checkpoints
@@ -49,8 +53,7 @@ def test_an_experiment_on_a_folder(folder, root, capsys):
     assert found.parents == (("weights", "my-model@imported"),) and found.seed == 3
     assert found.tokenizer == "artifact:my-model@imported"
     # the architecture is the checkpoint's, how it is computed the experiment's
-    assert found.model == dataclasses.replace(MODEL, remat="full", heads_out=("value",), dtype="float32",
-                                              max_length=512)
+    assert found.model == dataclasses.replace(MODEL, remat="full", heads_out=("value",), dtype="float32")
     assert Store(root).get("my-model@imported").finished
     capsys.readouterr()
     pointing.apply(load(f"{MICRO}:ppo"), {"": "my-model@imported"}, [], root)  # nothing is read again
@@ -116,8 +119,52 @@ def test_what_a_router_learns_stays_the_experiments():
     own = presets.deepseek_v3(moe=MoE(experts=8, per_token=2, ffn=4, bias_rate=0.01, balance=0.5, kernel="loop"))
     theirs = presets.deepseek_v3(mtp=1, dtype="float32", max_length=100)
     found = pointing.point(experiment("a", own, ("weights", "base@imported")), pointing.Base("b@v", theirs, "t"))
-    assert found.model == dataclasses.replace(theirs, dtype="bfloat16", moe=dataclasses.replace(
+    assert found.model == dataclasses.replace(theirs, dtype="bfloat16", mtp=0, moe=dataclasses.replace(
         theirs.moe, bias_rate=0.01, balance=0.5, kernel="loop"))
+    # an experiment without a router has DeepSeek-V3's published values, not those of its config.json
+    read = dataclasses.replace(theirs, moe=dataclasses.replace(theirs.moe, bias_rate=0.0, balance=0.001))
+    dense = experiment("a", presets.qwen2_5_1_5b(), ("weights", "base@imported"))
+    found = pointing.point(dense, pointing.Base("b@v", read, "t")).model
+    assert (found.moe.bias_rate, found.moe.balance, found.mtp) == (0.001, 1e-4, 0)
+
+
+@pytest.mark.parametrize("options", [[], ["--dtype", "float32"]])
+def test_what_was_converted_by_hand_is_found(folder, root, options):
+    """`r1jax convert` and then --set model= of the same folder, in whatever type it is kept."""
+    assert cli.main(["convert", folder, "my-model@imported", "--store", root, *options]) == 0
+    before = Store(root).get("my-model@imported").fingerprint
+    found = pointing.apply(load(f"{MICRO}:rl"), {"": folder}, [], root)
+    assert found.parents == (("weights", "my-model@imported"),)
+    assert Store(root).get("my-model@imported").fingerprint == before
+
+
+def test_a_module_of_prediction_is_read_where_it_is_trained(root, tmp_path):
+    """Imported with the module, as `r1jax convert` does; reinforcement reads it without, fine-tuning may have it."""
+    config, tensors = checkpoints.deepseek(vocab_size=512, num_hidden_layers=2)
+    folder = checkpoints.write(tmp_path / "deepseek", config, tensors, files=2)
+    (folder / "tiny.model").write_bytes((ASSETS / "tiny.model").read_bytes())
+    assert cli.main(["convert", str(folder), "base@imported", "--store", root]) == 0
+    store, mesh = Store(root), make_mesh(MeshConfig(data=1), jax.devices()[:1])
+    artifact = store.get("base@imported")
+    whole = embedded.artifact_model(artifact.config()["model"])
+    assert whole.mtp == 1
+    with_it = load_weights(store, artifact, mesh, whole)
+    without = start_weights(store, artifact, mesh, dataclasses.replace(whole, mtp=0))
+    assert set(with_it) - set(without) == {"mtp"} and without["embed"].dtype == "float32"
+    assert jax.tree.structure(without) == jax.tree.structure(spec.abstract(dataclasses.replace(whole, mtp=0)))
+    assert cli.main(["convert", str(folder), "bare@imported", "--store", root, "--no-mtp"]) == 0
+    with pytest.raises(StoreError, match="bare@imported has no module of multi-token prediction"):
+        load_weights(store, store.get("bare@imported"), mesh, whole)
+
+
+def test_a_module_that_would_not_learn_is_refused(micro):
+    for changes, words in ((["model.mtp=1"], "set model.mtp=0."), (["model.mtp=1", "model.mtp_weight=0.1"], "mtp=0.")):
+        with pytest.raises(ConfigError, match=words):
+            trained.check(micro(*changes))
+    pretraining = micro("model.mtp=1", scale="pretrain")
+    with pytest.raises(ConfigError, match="or model.mtp_weight above 0"):
+        trained.check(pretraining)
+    trained.check(micro("model.mtp=1", "model.mtp_weight=0.1", scale="pretrain"))
 
 
 def experiment(name, model, *parents):
