@@ -34,7 +34,7 @@ bench: $(VENV)/bin/python
 	$(BIN)/python benchmarks/grpo_step.py $(BENCH)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 # with the tests beside transformers, which needs torch; nothing else here does
 test-all: $(VENV)/.installed-live

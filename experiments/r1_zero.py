@@ -89,7 +89,7 @@ def paper() -> Experiment:
     15K logic), which is of all its reinforcement learning; the set of R1-Zero alone is not identified.
 
     512 devices: experts over 64, what is inside a layer over 8. Of a TPU v5p's 95 GB the state (masters, gradient, two
-    moments) takes 22.9 and the reference 5.7; while sampling, the latents of 512 rows that are as long as they may be
+    moments) takes 21.2 and the reference 5.3; while sampling, the latents of 512 rows that are as long as they may be
     take 38, while training, the 61 layers' inputs of one row of 67,584 tokens 59.
 
     Departures of these sets from that table and the text around it: SuperGPQA's questions have 4 to 10 options (the

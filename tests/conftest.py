@@ -24,9 +24,15 @@ import pytest  # noqa: E402
 from r1jax.core.cache import enable_compilation_cache  # noqa: E402
 
 STRICT_DTYPES = ("ops", "models", "losses", "sampler")
+LONGEST = "test_quick_recipe.py"  # minutes in one process: first, so that the other tests run beside it
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 enable_compilation_cache()
+
+
+def pytest_collection_modifyitems(items):
+    """The longest file first; the rest stay as they are."""
+    items.sort(key=lambda item: item.path.name != LONGEST)
 
 
 @pytest.fixture(scope="session", autouse=True)

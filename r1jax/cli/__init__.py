@@ -105,7 +105,8 @@ def _add_sample_options(parser: argparse.ArgumentParser) -> None:
     """Options of `r1jax sample`."""
     parser.add_argument("model", metavar="MODEL", help="name@version, embedded:base, a Hugging Face folder, or a name "
                         "on the hub")
-    parser.add_argument("question", metavar="QUESTION", help="the question, without any prompt template")
+    parser.add_argument("question", metavar="QUESTION", help="the question alone: the prompt of the model's training, "
+                        "or the folder's chat template if there is one, is put around it")
     parser.add_argument("--samples", type=kinds.count, default=1, help="number of answers (default: 1)")
     parser.add_argument("--temperature", type=kinds.temperature, default=1.0, help="0 is greedy (default: 1.0)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers (default: 0)")

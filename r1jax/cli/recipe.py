@@ -73,9 +73,10 @@ def run(options: argparse.Namespace) -> None:
                               "experiment; leave them out.")
         found = Recipe(found.name, found.scale, (found,)) if options.dry_run else found
     if options.dry_run:
-        _dry_run(options, found)
-        for line in _imports(models.values()):
-            print(line)
+        imports = _imports(models.values())
+        _dry_run(options, found, list(imports))
+        for ref, reference in imports.items():
+            print(f"The run itself imports {reference} as {ref}, unless it is there.")
     elif isinstance(found, Recipe):
         _run_recipe(options, found)
     else:
@@ -86,13 +87,13 @@ def run(options: argparse.Namespace) -> None:
         print(f"next:  r1jax report --store {options.store}\n       r1jax eval {artifact.ref} --store {options.store}")
 
 
-def _imports(references: Iterable[str]) -> list[str]:
-    """What a run would import before anything else."""
+def _imports(references: Iterable[str]) -> dict[str, str]:
+    """What a run imports before anything else: artifact -> folder or hub name."""
     from r1jax.stages.model_sources import artifact_name, is_artifact
     from r1jax.stages.pointing import VERSION
 
-    return [f"A run itself imports {reference} as {artifact_name(reference)}@{VERSION}, unless it is there."
-            for reference in references if not is_artifact(reference)]
+    return {f"{artifact_name(reference)}@{VERSION}": reference for reference in references
+            if not is_artifact(reference)}
 
 
 def _names(options: argparse.Namespace) -> list[str]:
@@ -125,7 +126,7 @@ def ending(made: Sequence[Made]) -> str:
     return _table(rows, right=(1,))
 
 
-def _dry_run(options: argparse.Namespace, recipe: Recipe) -> None:
+def _dry_run(options: argparse.Namespace, recipe: Recipe, imports: Sequence[str]) -> None:
     from r1jax.stages.cost import Lengths
     from r1jax.stages.graph import survey
 
@@ -133,11 +134,14 @@ def _dry_run(options: argparse.Namespace, recipe: Recipe) -> None:
     stages = survey(recipe, options.store, options.version, only=_names(options), until=options.until, lengths=lengths)
     print(f"{recipe.name} at scale {recipe.scale}: {len(stages)} "
           f"{'artifact' if len(stages) == 1 else 'artifacts'} in {options.store}, in this order\n")
-    print(plan_text(stages, lengths, options.flops_per_second))
+    print(plan_text(stages, lengths, options.flops_per_second, imports))
 
 
-def plan_text(stages: Sequence[Stage], lengths: Lengths, rate: float | None) -> str:
-    """The graph in order, with states, parents, sizes and times; then what is missing and how it was counted."""
+def plan_text(stages: Sequence[Stage], lengths: Lengths, rate: float | None, imports: Sequence[str] = ()) -> str:
+    """The graph in order, with states, parents, sizes and times; then what is missing and how it was counted.
+
+    imports: artifacts that the run makes itself before anything else, and that are not told as missing.
+    """
     from r1jax.stages.recipe import missing
 
     head = ("", "artifact", "state", "parameters", "sampled", "trained on", "tokens", "FLOPs", "time", "made from")
@@ -156,7 +160,8 @@ def plan_text(stages: Sequence[Stage], lengths: Lengths, rate: float | None) -> 
         told += [f"{stage.ref} would be refused: {stage.changes}"] if stage.changes else []
         told += [f"{stage.ref}: the records of {', '.join(stage.cost.unknown)} are not counted, as they are not "
                  "there"] if stage.cost.unknown else []
-    lacking = missing(stages)
+    lacking = {sentence: names for sentence, names in missing(stages).items()
+               if not any(ref in sentence for ref in imports)}
     told += [f"missing, for {', '.join(names)}: {sentence}" for sentence, names in lacking.items()]
     told.append(_explained(lengths, rate))
     return "\n".join(told)

@@ -99,6 +99,9 @@ def export_artifact(artifact: Artifact, folder: str, *, dtype: str = "bfloat16",
     if cfg.mtp and not mtp:
         cfg, params = _without_module(cfg, params)
     prompt = config.get("data", {}).get("prompt")
+    if prompt not in (*SPOKEN, None, "chat"):
+        log.say(f"{artifact.ref} was trained with data.prompt={prompt!r}, which the files beside its tokenizer do not "
+                "write: whoever samples from the folder has to put it around the question.")
     _write(folder, cfg, params, _beside(tokenizer), dtype, SPOKEN.get(prompt), max_shard_bytes=max_shard_bytes,
            leave_out_heads=leave_out_heads)
 

@@ -60,7 +60,8 @@ def test_gradients_in_bfloat16_do_not_lose_rows(kernel):
     """Sixty-four blocks of one expert: their sum is in the masters' type, so that the error is that of one product."""
     rng = np.random.default_rng(6)
     x = rng.standard_normal((8192, 8)).astype(np.float32)
-    weights = [jnp.asarray(0.3 * rng.standard_normal(shape), jnp.float32) for shape in ((1, 8, 4), (1, 8, 4), (1, 4, 8))]
+    shapes = ((1, 8, 4), (1, 8, 4), (1, 4, 8))
+    weights = [jnp.asarray(0.3 * rng.standard_normal(shape), jnp.float32) for shape in shapes]
     lift = jnp.asarray(1 + rng.standard_normal((1, 8)), jnp.float32)  # gradients that do not cancel
 
     def total(x, *weights, kernel=kernel):

@@ -87,9 +87,10 @@ def test_a_run_from_the_command_line_to_its_export(folder, root, tmp_path, one_d
 def test_a_dry_run_reads_and_imports_nothing(folder, root, tmp_path, capsys):
     assert cli.main(["run", f"{MICRO}:rl", "--set", f"model={folder}", "--dry-run", "--store", root]) == 0
     said = capsys.readouterr().out
-    assert "my-model@imported (weights) is not in" in said and not (tmp_path / "store").exists()
-    assert f"A run itself imports {folder} as my-model@imported, unless it is there." in said
-    assert f"r1jax convert FOLDER_OR_HUB_NAME my-model@imported --store {root}" in said
+    assert "missing" not in said and not (tmp_path / "store").exists()
+    assert f"The run itself imports {folder} as my-model@imported, unless it is there." in said
+    assert cli.main(["run", f"{MICRO}:rl", "--dry-run", "--store", root]) == 0
+    assert "missing, for micro: base@micro (weights) is not in" in capsys.readouterr().out
 
 
 def test_mistakes_are_told_before_anything_is_imported(folder, root, tmp_path, capsys):

@@ -100,7 +100,8 @@ class Watch:
         stderr = bytes(self.streams[self.stderr])
         status, detail = self.reason or EXITED, ""
         if not self.reason and exit_code is None:
-            lines = stderr.decode("utf-8", "replace").strip().splitlines() or ["it ended without a word"]
+            lines = [line for line in stderr.decode("utf-8", "replace").strip().splitlines()
+                     if not line.lstrip().startswith("dmesg(")] or ["it ended without a word"]  # mount's hint says nothing
             status, detail = FAILED, f"{lines[-1]} (exit code {self.process.returncode})"
         elif self.reason == FAILED:
             detail = "the machine was too busy to start it, or its processes did not end"
