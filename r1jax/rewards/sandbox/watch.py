@@ -100,8 +100,9 @@ class Watch:
         stderr = bytes(self.streams[self.stderr])
         status, detail = self.reason or EXITED, ""
         if not self.reason and exit_code is None:
+            # a hint of mount that says nothing of the reason is left out
             lines = [line for line in stderr.decode("utf-8", "replace").strip().splitlines()
-                     if not line.lstrip().startswith("dmesg(")] or ["it ended without a word"]  # mount's hint says nothing
+                     if not line.lstrip().startswith("dmesg(")] or ["it ended without a word"]
             status, detail = FAILED, f"{lines[-1]} (exit code {self.process.returncode})"
         elif self.reason == FAILED:
             detail = "the machine was too busy to start it, or its processes did not end"
