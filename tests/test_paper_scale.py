@@ -74,7 +74,7 @@ def sizes(experiment):
     return examination.SLOTS, examination.SLOTS // config.samples, 2048, config.max_new_tokens
 
 
-@pytest.mark.parametrize("name", [*POLICIES, "ablations/small_model_rl"])
+@pytest.mark.parametrize("name", [*POLICIES, "distill_qwen", "distill_llama", "ablations/small_model_rl"])
 def test_shapes_of_prefill_and_decode(name):
     experiment = paper(name)
     cfg, mesh = experiment.model, abstract_mesh(experiment.mesh)
