@@ -8,6 +8,7 @@ optax's schedules and bias corrections mix Python floats with int32 counts, so t
 optimizer cannot have it.
 """
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -24,6 +25,7 @@ import pytest  # noqa: E402
 from r1jax.core.cache import enable_compilation_cache  # noqa: E402
 
 STRICT_DTYPES = ("ops", "models", "losses", "sampler")
+MOST_MAPS = 30_000
 LONGEST = "test_quick_recipe.py"  # minutes in one process: first, so that the other tests run beside it
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -39,6 +41,16 @@ def pytest_collection_modifyitems(items):
 def eight_devices():
     """Fails the whole run rather than testing shardings on one device by mistake."""
     assert len(jax.devices()) == 8, "jax made its devices before tests/conftest.py set XLA_FLAGS"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def room_for_programs():
+    """Forgets compiled programs before the process has as many memory maps as Linux allows (65,530): XLA would crash."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)
