@@ -45,7 +45,7 @@ def eight_devices():
 
 @pytest.fixture(scope="module", autouse=True)
 def room_for_programs():
-    """Forgets compiled programs before the process has as many memory maps as Linux allows (65,530): XLA would crash."""
+    """Forgets compiled programs before a process has as many memory maps as Linux allows (65,530): XLA would crash."""
     yield
     maps = Path("/proc/self/maps")
     if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
