@@ -3,7 +3,8 @@
 Metrics, of models with experts: ``router/balance`` (sum over layers and experts of f_i P_i, the mean over sequences;
 1 a layer is even), ``router/overload`` (how far the busiest expert of any layer is above the mean of its layer, as a
 share of it), ``mismatch/experts`` (share of the experts that the sampler chose and the trainer does not); with the
-module of prediction ``train/mtp`` (nats a token).
+module of prediction ``train/mtp`` (nats a token). Loads are of the rows that an update has: in reinforcement with
+neither a KL term nor a critic, samples of advantage 0 are not among them (stages/rl.py).
 """
 
 from __future__ import annotations
