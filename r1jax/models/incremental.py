@@ -132,6 +132,13 @@ def resize(kv: KeyValues, rows: jax.Array, slots: int) -> KeyValues:
     return KeyValues(_each_layer(lambda x: fit(x, 3), kv.k), _each_layer(lambda x: fit(x, 2), kv.v))
 
 
+def _exponentials(old: jax.Array, new: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """One softmax over scores [..., S] and [..., R] that lie apart, before its division: (both exponentials, sum)."""
+    peak = jnp.maximum(jnp.max(old, axis=-1), jnp.max(new, axis=-1))[..., None]
+    old, new = jnp.exp(old - peak), jnp.exp(new - peak)
+    return old, new, jnp.sum(old, axis=-1) + jnp.sum(new, axis=-1)
+
+
 def attend(q: jax.Array, kv_k: jax.Array, kv_v: jax.Array, new_k: jax.Array, new_v: jax.Array, seen: jax.Array,
            seen_new: jax.Array) -> jax.Array:
     """One query a row over the cache and the round's block, with one softmax over both.
@@ -151,9 +158,7 @@ def attend(q: jax.Array, kv_k: jax.Array, kv_v: jax.Array, new_k: jax.Array, new
     new = jnp.einsum("BKGH,BKHR->BKGR", query, new_k, **wide)
     old = jnp.where(seen[:, None, None], old, LOWEST)
     new = jnp.where(seen_new[None, None, None], new, LOWEST)
-    peak = jnp.maximum(jnp.max(old, axis=-1), jnp.max(new, axis=-1))[..., None]
-    old, new = jnp.exp(old - peak), jnp.exp(new - peak)
-    total = jnp.sum(old, axis=-1) + jnp.sum(new, axis=-1)
+    old, new, total = _exponentials(old, new)
     mixed = (jnp.einsum("BKGS,BKSH->BKGH", old.astype(kv_v.dtype), kv_v, **wide)
              + jnp.einsum("BKGR,BKRH->BKGH", new.astype(new_v.dtype), new_v, **wide))
     return (mixed / total[..., None]).astype(q.dtype).reshape(B, N, H)
@@ -179,9 +184,7 @@ def attend_latent(cfg: ModelConfig, layer: dict, q, turned: jax.Array, latent: j
         return jnp.where(mask[:, None], found, LOWEST)
 
     old, new = scores(turned, latent, seen), scores(new_turned, new_latent, seen_new[None])
-    peak = jnp.maximum(jnp.max(old, axis=-1), jnp.max(new, axis=-1))[..., None]
-    old, new = jnp.exp(old - peak), jnp.exp(new - peak)
-    total = jnp.sum(old, axis=-1) + jnp.sum(new, axis=-1)
+    old, new, total = _exponentials(old, new)
     mixed = (jnp.einsum("BNS,BSR->BNR", old.astype(latent.dtype), latent[:, 0], **wide)
              + jnp.einsum("BNS,BSR->BNR", new.astype(latent.dtype), new_latent[:, 0], **wide))
     return mla.values(cfg, layer, (mixed / total[..., None]).astype(query.dtype))

@@ -128,19 +128,6 @@ def _write(folder: str, cfg: ModelConfig, params: dict[str, Any], beside: Path, 
     """
     whole = beside.is_dir()
     kept = files(beside, TOKENIZER_FILES) if whole else [beside]
-    if template is not None:
-        with tempfile.TemporaryDirectory() as scratch:
-            own = Path(scratch) / TEMPLATE_FILE
-            own.write_text(template, encoding="utf-8")
-            return _write_files(folder, cfg, params, beside, dtype,
-                                [*(path for path in kept if path.name != TEMPLATE_FILE), own], **options)
-    return _write_files(folder, cfg, params, beside, dtype, kept, **options)
-
-
-def _write_files(folder: str, cfg: ModelConfig, params: dict[str, Any], beside: Path, dtype: str, kept: list[Path],
-                 **options: Any) -> None:
-    """Writes a checkpoint with the given files of its tokenizer."""
-    whole = beside.is_dir()
     settings = read_json(beside / "config.json") if whole else {}
     generation = read_json(beside / "generation_config.json") if whole else {}
     ids = {name: settings[name] for name in _IDS if name in settings}
@@ -150,7 +137,11 @@ def _write_files(folder: str, cfg: ModelConfig, params: dict[str, Any], beside: 
         ends = list(tokenizer.ends)
         ids = {"bos_token_id": tokenizer.bos, "eos_token_id": ends if len(ends) > 1 else ends[0]}
     total = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)) * (4 if dtype == "float32" else 2)
-    with imported.counting(total, f"writing {folder}") as advance:
+    with imported.counting(total, f"writing {folder}") as advance, tempfile.TemporaryDirectory() as scratch:
+        if template is not None:
+            own = Path(scratch) / TEMPLATE_FILE
+            own.write_text(template, encoding="utf-8")
+            kept = [*(path for path in kept if path.name != TEMPLATE_FILE), own]
         weights.save(folder, cfg, params, dtype=dtype, tokenizer_files=kept, generation=generation or None, ids=ids,
                      advance=advance, **options)
     if not kept:

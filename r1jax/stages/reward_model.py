@@ -136,8 +136,7 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
     if artifact.latest_step() is not None:
         start, trees, _ = artifact.restore(split_state(abstract))
         state = join_state(trees)
-    step_fn = model.make_step(make_loss(experiment), optimizer, where, routing.after_update(
-        experiment.model, biases=experiment.lora is None))
+    step_fn = model.make_step(make_loss(experiment), optimizer, where, experiment.model)
     make = reward_data.batches(config, experiment.seed, training)
     began, tokens, entered = clock(artifact), 0, time.time()
     with log.event_writer(artifact.path / "tensorboard", resume_step=start + 1 if start else 0) as events, log.progress(

@@ -215,8 +215,7 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
     optimizer = optim.make(experiment.optim, rl.steps)
     model, state, abstract, where = trained.start(experiment, context, optimizer)
     start, state, reference = resume(experiment, artifact, state, abstract)
-    step_fn = model.make_step(objective.make_loss(experiment), optimizer, where, routing.after_update(
-        experiment.model, biases=experiment.lora is None))
+    step_fn = model.make_step(objective.make_loss(experiment), optimizer, where, experiment.model)
     score = scoring(experiment)
     draw = problems.training(experiment, context)
     earned = rewards.open_rewards(experiment, context)

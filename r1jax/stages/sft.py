@@ -255,8 +255,7 @@ def run(experiment: Experiment, artifact: Artifact, context: Context) -> dict[st
         start, trees, _ = artifact.restore(split_state(abstract))
         state = join_state(trees)
     loss, frozen = objective_of(experiment, context)
-    step_fn = model.make_step(loss, optimizer, where, routing.after_update(
-        experiment.model, biases=experiment.lora is None))
+    step_fn = model.make_step(loss, optimizer, where, experiment.model)
     began, entered, tokens, left_out = clock(artifact), time.time(), 0.0, 0
     with log.event_writer(artifact.path / "tensorboard", resume_step=start + 1 if start else 0) as events, log.progress(
             order.steps, f"fine-tuning {artifact.ref}", start=start) as bar:

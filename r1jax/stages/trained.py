@@ -18,7 +18,8 @@ from r1jax.core.errors import ConfigError
 from r1jax.core.settings import LoRA
 from r1jax.core.types import TrainState
 from r1jax.models import lora, spec
-from r1jax.stages import objective
+from r1jax.models.config import ModelConfig
+from r1jax.stages import objective, routing
 from r1jax.stages.context import Context, start_state
 from r1jax.train.step import LossFn, make_step
 
@@ -43,11 +44,12 @@ class Trained:
         """Plain parameters for the sampler; with adapters a copy of all weights, in the compute type."""
         return params if self.lora is None else self._merge(self.base, params)
 
-    def make_step(self, loss: LossFn, optimizer, shardings: TrainState, after_update=None):
+    def make_step(self, loss: LossFn, optimizer, shardings: TrainState, cfg: ModelConfig | None = None):
         """`make_step` of train/step.py for a loss of the whole model: ``step(state, batch, count, *frozen)``.
 
-        after_update: of what is trained: with adapters it sees these alone.
+        cfg: the architecture, whose routers' biases move after an update unless they are frozen; None: no routers.
         """
+        after_update = None if cfg is None else routing.after_update(cfg, biases=self.lora is None)
         if self.lora is None:
             return make_step(loss, optimizer, shardings, after_update)
 
